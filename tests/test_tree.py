@@ -4,6 +4,7 @@
 import copy
 import gc
 import pickle
+import re
 import sys
 from collections import OrderedDict, defaultdict, namedtuple
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from enum import StrEnum
 
 import numpy as np
 import pytest
-
 from dualtape import _structure
 from dualtape.tree import (
     Structure,
@@ -75,7 +75,8 @@ def test_there_and_back(tree):
 def test_structures_are_values(tree):
     structure = flatten(tree)[1]
     again = flatten(copy.deepcopy(tree))[1]
-    assert structure == again and hash(structure) == hash(again)
+    assert structure == again
+    assert hash(structure) == hash(again)
     assert pickle.loads(pickle.dumps(structure)) is structure
     assert copy.deepcopy(structure) is structure
     assert structure != flatten((tree, 1.0))[1]
@@ -97,7 +98,8 @@ def test_what_is_a_leaf():
 
     for leaf in (3, 2.0, True, "ab", b"ab", {1, 2}, np.zeros((2, 2)), Names([1]), Table(a=1), Layer, len):
         leaves, structure = flatten(leaf)
-        assert leaves[0] is leaf and structure.num_leaves == 1
+        assert leaves[0] is leaf
+        assert structure.num_leaves == 1
 
 
 def test_order_of_dicts_is_sorted():
@@ -131,7 +133,9 @@ def test_ordered_and_default_dicts():
     tree = defaultdict(list, b=1, a=2)
     leaves, structure = flatten(tree)
     back = unflatten(structure, leaves)
-    assert leaves == [2, 1] and back == tree and back.default_factory is list
+    assert leaves == [2, 1]
+    assert back == tree
+    assert back.default_factory is list
 
 
 def test_dataclasses_are_rebuilt_without_init():
@@ -213,15 +217,13 @@ def test_paths_read_like_python():
             "gradients has its keys in another order than params: 'b', 'a', not 'a', 'b'",
         ),
         ({1: 0.0}, {True: 0.0}, "gradients has no 1, which params has"),
-        ({1: 0.0}, {np.int64(1): 0.0}, None),
+        ({np.str_("w"): 1}, {"w": 1}, "gradients has no np.str_('w'), which params has"),
     ],
 )
 def test_check_same_names_the_first_difference(params, gradients, message):
     structure = flatten(params)[1]
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         check_same(structure, gradients)
-    if message is not None:
-        assert str(caught.value) == message
     check_same(structure, params)
     check_same(structure, structure)
 
