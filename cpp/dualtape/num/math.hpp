@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Math functions of one double or float, under NumPy's names, with the bits of the vector functions of
+// lanes_math.hpp: SLEEF's deterministic family, the one with FMA where the machine has it. Which one is decided
+// when the library is loaded; a call goes through a table of function pointers.
+#pragma once
+
+#include <limits>
+#include <type_traits>
+
+namespace dualtape::num {
+
+/// The functions of math.def for numbers of type T.
+template <class T>
+struct MathTable {
+#define DUALTAPE_MATH1(name, sleef, accuracy) T (*name)(T);
+#define DUALTAPE_MATH2(name, sleef, accuracy) T (*name)(T, T);
+#include "dualtape/num/math.def"
+};
+extern const MathTable<double> math_f64;
+extern const MathTable<float> math_f32;
+
+#define DUALTAPE_MATH1(name, sleef, accuracy)               \
+  inline double name(double x) { return math_f64.name(x); } \
+  inline float name(float x) { return math_f32.name(x); }
+#define DUALTAPE_MATH2(name, sleef, accuracy)                            \
+  inline double name(double a, double b) { return math_f64.name(a, b); } \
+  inline float name(float a, float b) { return math_f32.name(a, b); }
+#include "dualtape/num/math.def"
+
+inline double sqrt(double x) { return __builtin_sqrt(x); }
+inline float sqrt(float x) { return __builtin_sqrtf(x); }
+inline double absolute(double x) { return __builtin_fabs(x); }
+inline float absolute(float x) { return __builtin_fabsf(x); }
+inline double floor(double x) { return __builtin_floor(x); }
+inline float floor(float x) { return __builtin_floorf(x); }
+inline double ceil(double x) { return __builtin_ceil(x); }
+inline float ceil(float x) { return __builtin_ceilf(x); }
+inline double trunc(double x) { return __builtin_trunc(x); }
+inline float trunc(float x) { return __builtin_truncf(x); }
+inline double rint(double x) { return __builtin_rint(x); }
+inline float rint(float x) { return __builtin_rintf(x); }
+inline double copysign(double a, double b) { return __builtin_copysign(a, b); }
+inline float copysign(float a, float b) { return __builtin_copysignf(a, b); }
+/// Exact, as C has it.
+inline double fmod(double a, double b) { return __builtin_fmod(a, b); }
+inline float fmod(float a, float b) { return __builtin_fmodf(a, b); }
+/// a * b + c, rounded once, on every machine.
+inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+/// `mask ? a : b`, spelled so that it also works on lanes.
+template <class A, class B>
+requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B>
+[[gnu::always_inline]] inline std::common_type_t<A, B> select(bool mask, A a, B b) { return mask ? a : b; }
+
+/// The largest finite number of a's type.
+inline double largest(double) { return std::numeric_limits<double>::max(); }
+inline float largest(float) { return std::numeric_limits<float>::max(); }
+
+}  // namespace dualtape::num
