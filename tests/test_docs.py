@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Every code block of README.md and docs/ runs, and prints what the page says it prints.
 
-The ``python`` blocks of a page run in order in one namespace, in a temporary directory, so a page reads like a
-session: later blocks use what earlier ones made. A ``text`` block that directly follows a ``python`` block is its
-expected output, compared as doctest does (``...`` stands for anything, runs of blanks are equal). A block that
-shows an error writes it as a person would, with try and except, and prints the message.
+The ``python`` blocks of a page run in order in one namespace, in a temporary directory, so a page reads like
+a session: later blocks use what earlier ones made. A ``text`` block that directly follows a ``python`` block
+is its expected output, compared as doctest does (``...`` stands for anything, runs of blanks are equal). A
+block that shows an error catches it, as a person would.
 """
 
 from __future__ import annotations

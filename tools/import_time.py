@@ -31,7 +31,7 @@ def main() -> int:
     pairs = [(seconds(NUMPY), seconds(DUALTAPE)) for _ in range(rounds)]
     numpy, dualtape = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
     best = 1e3 * min(pair[1] for pair in pairs)
-    print(f"import: numpy {numpy:.1f} ms, dualtape on top {dualtape:.1f} ms (best {best:.1f}), {rounds} rounds")
+    print(f"import: numpy {numpy:.1f} ms, dualtape {dualtape:.1f} ms more (best {best:.1f}, {rounds} rounds)")
     return 0
 
 

@@ -78,7 +78,7 @@ def check_cpp(root: Path) -> Iterator[str]:
             if not quoted:
                 continue
             if not (cpp / header).is_file():
-                yield f"{where}: {header} is not found from cpp/; write the whole path, such as dualtape/base/error.hpp"
+                yield f"{where}: {header} is not there; write the path from cpp/ (dualtape/base/error.hpp)"
                 continue
             other = floor_of(header)
             if other != floor and RANK.get(other, len(RANK)) >= RANK[floor]:
@@ -105,9 +105,9 @@ def imports_at_import_time(tree: ast.Module) -> Iterator[ast.stmt]:
             queue += node.body
 
 
-def module_graph(package: Path) -> dict[str, dict[str, int]]:
-    """For each module of the package: the modules it imports, with the line."""
-    files = {}
+def module_graph(package: Path) -> tuple[dict[str, Path], dict[str, dict[str, int]]]:
+    """The modules of the package: the file of each, and the modules that it imports with the line."""
+    files: dict[str, Path] = {}
     for file in sorted(package.rglob("*.py")):
         parts = file.relative_to(package.parent).with_suffix("").parts
         files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
@@ -127,13 +127,12 @@ def module_graph(package: Path) -> dict[str, dict[str, int]]:
             for name in names:
                 if name in files and name != module:
                     edges.setdefault(name, node.lineno)
-    return graph
+    return files, graph
 
 
 def check_python(root: Path) -> Iterator[str]:
     """One violation per import cycle: the import that closes it."""
-    package = root / "python" / "dualtape"
-    graph = module_graph(package)
+    files, graph = module_graph(root / "python" / "dualtape")
     done: set[str] = set()
     for start in graph:
         stack: list[tuple[str, Iterator[str]]] = [(start, iter(graph[start]))]
@@ -143,8 +142,7 @@ def check_python(root: Path) -> Iterator[str]:
             for target in targets:
                 if target in path:
                     cycle = [*path[path.index(target) :], target]
-                    name = module.replace(".", "/")
-                    file = f"python/{name}.py" if (root / f"python/{name}.py").exists() else f"python/{name}/__init__.py"
+                    file = files[module].relative_to(root)
                     yield f"{file}:{graph[module][target]}: import cycle {' -> '.join(cycle)}"
                 elif target not in done:
                     stack.append((target, iter(graph[target])))
