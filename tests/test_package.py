@@ -65,6 +65,7 @@ def test_another_command_line_gets_the_usage() -> None:
 
 
 def test_import_brings_no_optional_package() -> None:
-    code = "import sys, dualtape; print([m for m in ('matplotlib', 'tqdm', 'scipy', 'pandas') if m in sys.modules])"
+    optional = ("matplotlib", "tqdm", "scipy", "pandas")
+    code = f"import sys, dualtape; print([m for m in {optional} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
