@@ -125,7 +125,6 @@ def print_summary(runs):
 
 def draw(runs, folder):
     """Put the four figures into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     losses = {name: run["loss"] for name, run in runs.items()}
     rates = {name: run["learn_rate"] for name, run in runs.items()}
     axes = {
@@ -138,6 +137,7 @@ def draw(runs, folder):
         "loss": dt.plots.loss_curve(losses, iterations=range(ITERATIONS + 1), title="Loss"),
         "learning_rate": dt.plots.learn_rate_curve(rates, title="Learning rate"),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     for name, ax in axes.items():
         file = folder / f"{name}.png"
         ax.figure.savefig(file, dpi=150)
