@@ -75,6 +75,12 @@ struct mask {
   DUALTAPE_INLINE friend lanes<T, W> select(mask where, lanes<T, W> a, lanes<T, W> b) {
     return lanes<T, W>::wrap(where.raw ? a.raw : b.raw);
   }
+  /// Writes the first `count` bools.
+  DUALTAPE_INLINE void store_part(bool* to, int count) const {
+    bool bools[W];
+    store(bools);
+    for (int i = 0; i < count; ++i) to[i] = bools[i];
+  }
   /// Writes W bools.
   DUALTAPE_INLINE void store(bool* to) const {
     if constexpr (W == 1) {
@@ -116,6 +122,17 @@ struct lanes {
     return out;
   }
   DUALTAPE_INLINE void store(T* to) const { __builtin_memcpy(to, &raw, sizeof(Raw)); }
+  /// The first `count` numbers (fewer than W) and zeros.
+  DUALTAPE_INLINE static lanes load_part(const T* from, int count) {
+    T numbers[W] = {};
+    for (int i = 0; i < count; ++i) numbers[i] = from[i];
+    return load(numbers);
+  }
+  DUALTAPE_INLINE void store_part(T* to, int count) const {
+    T numbers[W];
+    store(numbers);
+    for (int i = 0; i < count; ++i) to[i] = numbers[i];
+  }
 
   DUALTAPE_INLINE friend lanes operator-(lanes a) { return wrap(-a.raw); }
   DUALTAPE_INLINE friend lanes operator+(lanes a, lanes b) { return wrap(a.raw + b.raw); }

@@ -4,7 +4,6 @@
 // when the library is loaded; a call goes through a table of function pointers.
 #pragma once
 
-#include <limits>
 #include <type_traits>
 
 namespace dualtape::num {
@@ -27,26 +26,26 @@ extern const MathTable<float> math_f32;
   inline float name(float a, float b) { return math_f32.name(a, b); }
 #include "dualtape/num/math.def"
 
-inline double sqrt(double x) { return __builtin_sqrt(x); }
-inline float sqrt(float x) { return __builtin_sqrtf(x); }
-inline double absolute(double x) { return __builtin_fabs(x); }
-inline float absolute(float x) { return __builtin_fabsf(x); }
-inline double floor(double x) { return __builtin_floor(x); }
-inline float floor(float x) { return __builtin_floorf(x); }
-inline double ceil(double x) { return __builtin_ceil(x); }
-inline float ceil(float x) { return __builtin_ceilf(x); }
-inline double trunc(double x) { return __builtin_trunc(x); }
-inline float trunc(float x) { return __builtin_truncf(x); }
-inline double rint(double x) { return __builtin_rint(x); }
-inline float rint(float x) { return __builtin_rintf(x); }
-inline double copysign(double a, double b) { return __builtin_copysign(a, b); }
-inline float copysign(float a, float b) { return __builtin_copysignf(a, b); }
+[[gnu::always_inline]] inline double sqrt(double x) { return __builtin_sqrt(x); }
+[[gnu::always_inline]] inline float sqrt(float x) { return __builtin_sqrtf(x); }
+[[gnu::always_inline]] inline double absolute(double x) { return __builtin_fabs(x); }
+[[gnu::always_inline]] inline float absolute(float x) { return __builtin_fabsf(x); }
+[[gnu::always_inline]] inline double floor(double x) { return __builtin_floor(x); }
+[[gnu::always_inline]] inline float floor(float x) { return __builtin_floorf(x); }
+[[gnu::always_inline]] inline double ceil(double x) { return __builtin_ceil(x); }
+[[gnu::always_inline]] inline float ceil(float x) { return __builtin_ceilf(x); }
+[[gnu::always_inline]] inline double trunc(double x) { return __builtin_trunc(x); }
+[[gnu::always_inline]] inline float trunc(float x) { return __builtin_truncf(x); }
+[[gnu::always_inline]] inline double rint(double x) { return __builtin_rint(x); }
+[[gnu::always_inline]] inline float rint(float x) { return __builtin_rintf(x); }
+[[gnu::always_inline]] inline double copysign(double a, double b) { return __builtin_copysign(a, b); }
+[[gnu::always_inline]] inline float copysign(float a, float b) { return __builtin_copysignf(a, b); }
 /// Exact, as C has it.
-inline double fmod(double a, double b) { return __builtin_fmod(a, b); }
-inline float fmod(float a, float b) { return __builtin_fmodf(a, b); }
+[[gnu::always_inline]] inline double fmod(double a, double b) { return __builtin_fmod(a, b); }
+[[gnu::always_inline]] inline float fmod(float a, float b) { return __builtin_fmodf(a, b); }
 /// a * b + c, rounded once, on every machine.
-inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
-inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+[[gnu::always_inline]] inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+[[gnu::always_inline]] inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 /// `mask ? a : b`, spelled so that it also works on lanes.
 template <class A, class B>
@@ -54,7 +53,7 @@ requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B>
 [[gnu::always_inline]] inline std::common_type_t<A, B> select(bool mask, A a, B b) { return mask ? a : b; }
 
 /// The largest finite number of a's type.
-inline double largest(double) { return std::numeric_limits<double>::max(); }
-inline float largest(float) { return std::numeric_limits<float>::max(); }
+[[gnu::always_inline]] inline double largest(double) { return __DBL_MAX__; }
+[[gnu::always_inline]] inline float largest(float) { return __FLT_MAX__; }
 
 }  // namespace dualtape::num

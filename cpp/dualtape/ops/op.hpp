@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is known about each elementwise op without its rule: the codes and a row of information, all from ops.def.
-// Codes are not stable between versions; whatever is stored holds names.
+// What is known about each elementwise op beside its rule: a row of information, derived from ops.def.
 #pragma once
 
 #include <array>
@@ -9,25 +8,9 @@
 #include <optional>
 #include <string_view>
 
+#include "dualtape/ops/codes.hpp"
+
 namespace dualtape::ops {
-
-/// The elementwise ops, in the order of the table.
-enum class Op : std::uint16_t {
-#define DUALTAPE_UNARY(name, ...) name,
-#define DUALTAPE_BINARY(name, ...) name,
-#define DUALTAPE_TERNARY(name, ...) name,
-#include "dualtape/ops/ops.def"
-};
-
-#define DUALTAPE_UNARY(name, ...) +1
-#define DUALTAPE_BINARY(name, ...) +1
-#define DUALTAPE_TERNARY(name, ...) +1
-inline constexpr int kOpCount = 0
-#include "dualtape/ops/ops.def"
-    ;
-
-/// No elementwise op has more operands.
-inline constexpr int kMaxArity = 3;
 
 /// Where tests draw an operand: between lo and hi, away from `except`; only whole numbers where `integer`.
 struct Domain {

@@ -12,16 +12,14 @@
 // lanes in lanes_functions.hpp; another type generates them from ops.def in a few lines, as dual/dual.hpp does.
 #pragma once
 
-#include <string_view>
-#include <utility>
-
+#include "dualtape/ops/codes.hpp"
 #include "dualtape/ops/helpers.hpp"
-#include "dualtape/ops/op.hpp"
 
 namespace dualtape::ops {
 
 namespace detail {
-constexpr bool is_partial(std::string_view text) { return text != "none"; }
+/// Whether the text of a partial is other than `none`.
+constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "none") != 0; }
 }  // namespace detail
 
 #define DUALTAPE_UNARY(name, numpy, dx, value_, px, kink)                                                      \
@@ -123,7 +121,7 @@ decltype(auto) dispatch(Op op, F&& f) {
   switch (op) {
 #define DUALTAPE_UNARY(name, ...) \
   case Op::name:                  \
-    return std::forward<F>(f)(name##_op{});
+    return static_cast<F&&>(f)(name##_op{});
 #define DUALTAPE_BINARY DUALTAPE_UNARY
 #define DUALTAPE_TERNARY DUALTAPE_UNARY
 #include "dualtape/ops/ops.def"

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// Kernel source (see num/isa.hpp): every rule of the table as a loop over contiguous runs, one register of lanes at
+// a time. The last, partly filled register is computed like the others, so that an element has the same bits
+// wherever it stands.
+#include "dualtape/array/kernels/elementwise.hpp"
+
+#include "dualtape/ops/lanes_functions.hpp"
+
+namespace dualtape::DUALTAPE_ISA {
+namespace {
+
+using array::ElementLoop;
+
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
+template <int... I>
+struct MakeIndices<0, I...> {
+  using type = Indices<I...>;
+};
+
+/// f on the inputs, whole registers first. A constant input is spread over a register that is read again and again.
+template <class T, class Out, class F, int... I>
+DUALTAPE_INLINE void run(const void* const* in, const int* steps, void* out_, std::int64_t n, F f, Indices<I...>) {
+  using V = lanes<T, kWidth<T>>;
+  constexpr int width = V::width;
+  constexpr int inputs = sizeof...(I);
+  alignas(64) T constants[inputs][width];
+  const T* at[inputs];
+  std::int64_t stride[inputs];
+  for (int k = 0; k < inputs; ++k) {
+    at[k] = static_cast<const T*>(in[k]);
+    stride[k] = steps[k] * width;
+    if (steps[k] == 0) {
+      V(*at[k]).store(constants[k]);
+      at[k] = constants[k];
+    }
+  }
+  Out* out = static_cast<Out*>(out_);
+  for (; n >= width; n -= width, out += width) {
+    f(V::load(at[I])...).store(out);
+    ((at[I] += stride[I]), ...);
+  }
+  if (n > 0) {
+    const int rest = static_cast<int>(n);
+    f(V::load_part(at[I], rest)...).store_part(out, rest);
+  }
+}
+
+template <class Rule, class T>
+void value(const void* const* in, const int* steps, void* out, std::int64_t n) {
+  using Out = std::conditional_t<Rule::predicate, bool, T>;
+  run<T, Out>(
+      in, steps, out, n, [](const auto&... x) { return Rule::value(x...); }, typename MakeIndices<Rule::arity>::type());
+}
+
+template <class Rule, int I, class T>
+void times_partial(const void* const* in, const int* steps, void* out, std::int64_t n) {
+  run<T, T>(
+      in, steps, out, n,
+      [](const auto& cotangent, const auto&... x) {
+        return strong_multiply(cotangent, Rule::template partial<I>(x...));
+      },
+      typename MakeIndices<Rule::arity + 2>::type());
+}
+
+template <class Rule, int I, class T>
+constexpr ElementLoop times_partial_or_null() {
+  if constexpr (I < Rule::arity) {
+    if constexpr (Rule::template differentiable<I>) return times_partial<Rule, I, T>;
+  }
+  return nullptr;
+}
+
+template <class T>
+constexpr array::ElementLoops kLoops = {{
+#define DUALTAPE_UNARY(name, ...) value<ops::name##_op, T>,
+#define DUALTAPE_BINARY DUALTAPE_UNARY
+#define DUALTAPE_TERNARY DUALTAPE_UNARY
+#include "dualtape/ops/ops.def"
+                                        },
+                                        {
+#define DUALTAPE_UNARY(name, ...)                                                                \
+  {times_partial_or_null<ops::name##_op, 0, T>(), times_partial_or_null<ops::name##_op, 1, T>(), \
+   times_partial_or_null<ops::name##_op, 2, T>()},
+#define DUALTAPE_BINARY DUALTAPE_UNARY
+#define DUALTAPE_TERNARY DUALTAPE_UNARY
+#include "dualtape/ops/ops.def"
+                                        }};
+
+}  // namespace
+
+const array::ElementKernels& element_kernels() {
+  static constexpr array::ElementKernels kernels = {kLoops<double>, kLoops<float>};
+  return kernels;
+}
+
+}  // namespace dualtape::DUALTAPE_ISA
