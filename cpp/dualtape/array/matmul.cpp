@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include "dualtape/array/matmul.hpp"
+
+#include <string>
+
+#include "dualtape/array/convert.hpp"
+#include "dualtape/array/kernels/matmul.hpp"
+#include "dualtape/array/views.hpp"
+#include "dualtape/base/error.hpp"
+#include "dualtape/num/isa.hpp"
+
+namespace dualtape::array {
+namespace {
+
+template <class T>
+const MatrixKernels<T>& kernels() {
+#if defined(__x86_64__)
+  switch (num::current_isa()) {
+    case num::Isa::avx512:
+      return avx512::matrix_kernels<T>();
+    case num::Isa::avx2:
+      return avx2::matrix_kernels<T>();
+    case num::Isa::generic:
+      break;
+  }
+#endif
+  return generic::matrix_kernels<T>();
+}
+
+/// Exact products of whole numbers; those of bools are "any of both", as in NumPy.
+void integer_product(const Product<std::int64_t>& p) {
+  for (std::int64_t i = 0; i < p.m; ++i) {
+    std::int64_t* row = p.c + i * p.c_row;
+    for (std::int64_t j = 0; !p.accumulate && j < p.n; ++j) row[j] = 0;
+    for (std::int64_t k = 0; k < p.k; ++k) {
+      const std::uint64_t factor = static_cast<std::uint64_t>(p.a[i * p.a_row + k * p.a_column]);
+      const std::int64_t* b = p.b + k * p.b_row;
+      for (std::int64_t j = 0; j < p.n; ++j) {
+        const std::uint64_t term = factor * static_cast<std::uint64_t>(b[j * p.b_column]);
+        row[j] = static_cast<std::int64_t>(static_cast<std::uint64_t>(row[j]) + term);
+      }
+    }
+  }
+}
+
+/// The shape of a @ b, and of the leading axes in `batch`.
+Dims product_shape(const Array& a, const Array& b, Dims& batch) {
+  const auto fail = [&](const std::string& what) -> Dims {
+    throw ShapeError("matmul(" + to_string(a.shape()) + ", " + to_string(b.shape()) + "): " + what);
+  };
+  if (a.ndim() < 2 || b.ndim() < 2) return fail("matrices have at least two axes; reshape vectors to rows or columns.");
+  const Shape sa = a.shape(), sb = b.shape();
+  if (sa.back() != sb[sb.size() - 2]) {
+    return fail("the inner extents differ; the rows of the first have " + std::to_string(sa.back()) +
+                " elements and the columns of the second " + std::to_string(sb[sb.size() - 2]) +
+                "; they must be equal (transpose one operand?).");
+  }
+  const Shape batches[] = {sa.first(sa.size() - 2), sb.first(sb.size() - 2)};
+  batch = broadcast_shapes("matmul, leading axes", batches);
+  Dims out = batch;
+  out.push_back(sa[sa.size() - 2]);
+  out.push_back(sb.back());
+  return out;
+}
+
+/// Strides of the leading axes of x, repeated to those of the batch.
+Dims batch_steps(const Array& x, const Dims& batch) {
+  Dims steps = Dims::filled(batch.size(), 0);
+  const int added = batch.size() - (x.ndim() - 2);
+  for (int i = added; i < batch.size(); ++i) {
+    const std::size_t from = static_cast<std::size_t>(i - added);
+    if (x.shape()[from] != 1) steps[i] = x.strides()[from];
+  }
+  return steps;
+}
+
+/// A batch that multiplies one and the same b is one product of all its rows, where they follow each other.
+template <class T>
+void merge_batch(Product<T>& p, Dims& batch, const Dims& a_steps, const Dims& b_steps) {
+  std::int64_t step = p.m * p.a_row, rows = p.m;
+  for (int i = batch.size(); i-- > 0;) {
+    if (batch[i] == 1) continue;
+    if (b_steps[i] != 0 || a_steps[i] != step) return;
+    step *= batch[i];
+    rows *= batch[i];
+  }
+  p.m = rows;
+  batch = Dims{};
+}
+
+template <class T, class Run>
+void for_batch(Product<T> p, const Dims& batch, const Dims& a_steps, const Dims& b_steps, Run run) {
+  const std::int64_t c_step = p.m * p.n, count = element_count(batch);
+  Dims index = Dims::filled(batch.size(), 0);
+  for (std::int64_t number = 0; number < count; ++number, p.c += c_step) {
+    run(p);
+    for (int i = batch.size(); i-- > 0;) {
+      p.a += a_steps[i];
+      p.b += b_steps[i];
+      if (++index[i] < batch[i]) break;
+      p.a -= a_steps[i] * batch[i];
+      p.b -= b_steps[i] * batch[i];
+      index[i] = 0;
+    }
+  }
+}
+
+template <class T>
+void multiply(Array& out, const Array& a, const Array& b, Dims batch, bool accumulate) {
+  const auto strides = [](const Array& x) { return x.strides().last(2); };
+  const std::int64_t m = a.shape()[a.shape().size() - 2], k = a.shape().back(), n = b.shape().back();
+  Product<T> p{m,
+               n,
+               k,
+               a.data<T>(),
+               strides(a)[0],
+               strides(a)[1],
+               b.data<T>(),
+               strides(b)[0],
+               strides(b)[1],
+               out.writable_data<T>(),
+               n,
+               accumulate,
+               nullptr};
+  if (out.size() == 0) return;
+  const Dims a_steps = batch_steps(a, batch), b_steps = batch_steps(b, batch);
+  if constexpr (std::is_same_v<T, std::int64_t>) {
+    for_batch(p, batch, a_steps, b_steps, integer_product);
+  } else {
+    // (A row times a column has an order of its own, so rows of those stay apart.)
+    if (!batch.empty() && (m > 1 || n > 1)) merge_batch(p, batch, a_steps, b_steps);
+    const MatrixKernels<T>& kernel = kernels<T>();
+    const std::int64_t elements = kernel.scratch(p);
+    Buffer scratch;
+    if (elements > 0) {
+      scratch = Buffer::allocate(static_cast<std::size_t>(elements) * sizeof(T));
+      p.scratch = static_cast<T*>(scratch.data());
+    }
+    for_batch(p, batch, a_steps, b_steps, kernel.product);
+  }
+}
+
+void product_into(Array& out, const Array& a, const Array& b, const Dims& batch, bool accumulate) {
+  const DType dtype = out.dtype();
+  const Array left = a.cast(dtype), right = b.cast(dtype);
+  if (dtype == DType::f64)
+    multiply<double>(out, left, right, batch, accumulate);
+  else if (dtype == DType::f32)
+    multiply<float>(out, left, right, batch, accumulate);
+  else
+    multiply<std::int64_t>(out, left, right, batch, accumulate);
+}
+
+}  // namespace
+
+Array matmul(const Array& a, const Array& b) {
+  Dims batch;
+  const Dims shape = product_shape(a, b, batch);
+  const DType dtype = promote(a.dtype(), b.dtype());
+  Array out = Array::empty(dtype == DType::boolean ? DType::i64 : dtype, shape);
+  product_into(out, a, b, batch, false);
+  return out.cast(dtype);
+}
+
+void matmul_into(Array& out, const Array& a, const Array& b, bool accumulate) {
+  Dims batch;
+  const Dims shape = product_shape(a, b, batch);
+  if (!same_shape(out.shape(), shape) || !out.contiguous() || out.dtype() != promote(a.dtype(), b.dtype())) {
+    throw ShapeError("matmul(" + to_string(a.shape()) + ", " + to_string(b.shape()) +
+                     "): the target does not fit; it has the shape " + to_string(out.shape()) + " and dtype " +
+                     std::string(name(out.dtype())) + "; it must be C-ordered, of shape " + to_string(shape) + ".");
+  }
+  if (out.dtype() == DType::boolean) throw DTypeError("matmul: a product of bools cannot be accumulated; use matmul.");
+  product_into(out, a, b, batch, accumulate);
+}
+
+}  // namespace dualtape::array

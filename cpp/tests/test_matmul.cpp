@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// Matrix products: every element must be its chain of fused multiply-adds, bit for bit, at any size, stride, blocking
+// and instruction set.
+#include <cmath>
+
+#include "array_testing.hpp"
+#include "dualtape/array/matmul.hpp"
+#include "dualtape/base/error.hpp"
+
+using namespace dualtape;
+using namespace dualtape::array;
+using namespace dualtape::testing;
+
+namespace {
+
+template <class T>
+Array chains(const Array& a, const Array& b, const Array* start = nullptr) {
+  const std::size_t m = static_cast<std::size_t>(a.shape()[0]), k = static_cast<std::size_t>(a.shape()[1]);
+  const std::size_t n = static_cast<std::size_t>(b.shape()[1]);
+  const std::vector<T> x = elements<T>(a), y = elements<T>(b);
+  std::vector<T> out = start ? elements<T>(*start) : std::vector<T>(m * n, T(0));
+  for (std::size_t i = 0; i < m; ++i) {
+    for (std::size_t j = 0; j < n; ++j) {
+      for (std::size_t l = 0; l < k; ++l) out[i * n + j] = std::fma(x[i * k + l], y[l * n + j], out[i * n + j]);
+    }
+  }
+  return array_of<T>(out, {static_cast<std::int64_t>(m), static_cast<std::int64_t>(n)});
+}
+
+const Dims kSwap{1, 0};
+
+template <class T>
+void check_sizes(std::int64_t m, std::int64_t k, std::int64_t n) {
+  CAPTURE(m);
+  CAPTURE(k);
+  CAPTURE(n);
+  const DType dtype = dtype_of<T>;
+  const Array a = random(dtype, {m, k}, 1), b = random(dtype, {k, n}, 2), start = random(dtype, {m, n}, 3);
+  const Array a_turned = transpose(transpose(a, kSwap).copy(), kSwap),
+              b_turned = transpose(transpose(b, kSwap).copy(), kSwap);
+  const Array expected = chains<T>(a, b), continued = chains<T>(a, b, &start);
+  for_every_isa([&] {
+    for (const Array& left : {a, a_turned, strided(a)}) {
+      for (const Array& right : {b, b_turned, strided(b)}) CHECK(same_bits(matmul(left, right), expected));
+    }
+    Array out = start.copy();
+    matmul_into(out, a, b, true);
+    CHECK(same_bits(out, continued));
+    matmul_into(out, a_turned, b_turned);
+    CHECK(same_bits(out, expected));
+  });
+}
+
+}  // namespace
+
+TEST_CASE("matmul is a chain of fused multiply-adds at every size") {
+  for (std::int64_t m : {1, 2, 3, 5, 8, 13, 17}) {
+    for (std::int64_t n : {2, 3, 7, 8, 9, 10, 16, 24, 25, 49}) {
+      for (std::int64_t k : {1, 2, 7, 20}) {
+        check_sizes<double>(m, k, n);
+        check_sizes<float>(m, k, n);
+      }
+    }
+  }
+  for (std::int64_t m : {2, 9, 40}) check_sizes<double>(m, 11, 1);
+}
+
+TEST_CASE("matmul gives the same chain where it packs and blocks") {
+  check_sizes<double>(64, 64, 32);
+  check_sizes<double>(130, 300, 70);
+  check_sizes<float>(260, 530, 90);
+  check_sizes<double>(3, 280, 600);
+}
+
+TEST_CASE("a row times a column follows the tree of sums") {
+  for (std::int64_t k : {1, 5, 31, 32, 100, 512, 513, 5000}) {
+    for (DType dtype : {DType::f64, DType::f32}) {
+      const Array a = random(dtype, {1, k}), b = random(dtype, {k, 1}, 2);
+      const Array result = on_every_isa([&] { return matmul(a, b); });
+      CHECK(same_bits(result, on_every_isa([&] { return matmul(strided(a), strided(b)); })));
+      double exact = 0, scale = 0;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(k); ++i) {
+        exact += elements(a)[i] * elements(b)[i];
+        scale += std::abs(elements(a)[i] * elements(b)[i]);
+      }
+      CHECK(std::abs(result.item() - exact) <= scale * (dtype == DType::f64 ? 1e-15 : 3e-7));
+    }
+  }
+  CHECK(std::signbit(matmul(array_of<double>({-0.0}, {1, 1}), array_of<double>({1}, {1, 1})).item()));
+}
+
+TEST_CASE("matmul broadcasts leading axes") {
+  const Array a = random(DType::f64, {2, 1, 4, 3}), b = random(DType::f64, {5, 3, 6}, 2),
+              c = random(DType::f64, {3, 6}, 3);
+  const auto matrix = [](const Array& x, std::int64_t i) {
+    Dims flat = {x.size() / (x.shape()[x.shape().size() - 2] * x.shape().back()), x.shape()[x.shape().size() - 2],
+                 x.shape().back()};
+    const Array all = reshape(x, flat);
+    return reshape(slice(all, std::vector<Slice>{{i, 1, 1}, {0, 1, flat[1]}, {0, 1, flat[2]}}), Dims{flat[1], flat[2]});
+  };
+  for_every_isa([&] {
+    for (const Array& left : {a, strided(a)}) {
+      const Array y = matmul(left, b), z = matmul(left, c);
+      REQUIRE(same_shape(y.shape(), Dims{2, 5, 4, 6}));
+      REQUIRE(same_shape(z.shape(), Dims{2, 1, 4, 6}));
+      for (std::int64_t i = 0; i < 10; ++i)
+        CHECK(same_bits(matrix(y, i), chains<double>(matrix(a, i / 5), matrix(b, i % 5))));
+      for (std::int64_t i = 0; i < 2; ++i) CHECK(same_bits(matrix(z, i), chains<double>(matrix(a, i), c)));
+    }
+    // Rows and columns of a batch stay products of their own.
+    const Array rows = random(DType::f64, {4, 1, 40}), column = random(DType::f64, {40, 1}, 2);
+    const Array dots = matmul(rows, column);
+    for (std::int64_t i = 0; i < 4; ++i) CHECK(same_bits(matrix(dots, i), matmul(matrix(rows, i), column)));
+  });
+}
+
+TEST_CASE("matmul of nothing, of whole numbers and of what does not fit") {
+  CHECK(elements(matmul(Array::empty(DType::f64, Dims{2, 0}), Array::empty(DType::f64, Dims{0, 3}))) ==
+        std::vector<double>(6, 0.0));
+  CHECK(elements(matmul(Array::empty(DType::f64, Dims{1, 0}), Array::empty(DType::f64, Dims{0, 1})))[0] == 0);
+  CHECK(matmul(Array::empty(DType::f64, Dims{0, 4}), random(DType::f64, {4, 3})).size() == 0);
+  CHECK(matmul(Array::empty(DType::f64, Dims{0, 2, 4}), random(DType::f64, {4, 3})).size() == 0);
+  const Array i = array_of<std::int64_t>({1, 2, 3, 4}, {2, 2}),
+              mask = array_of<bool>({true, false, true, true}, {2, 2});
+  CHECK(matmul(i, i).dtype() == DType::i64);
+  CHECK(elements(matmul(i, transpose(i, kSwap))) == std::vector<double>{5, 11, 11, 25});
+  CHECK(matmul(mask, mask).dtype() == DType::boolean);
+  CHECK(elements(matmul(mask, mask)) == std::vector<double>{1, 0, 1, 1});
+  CHECK(matmul(i, random(DType::f32, {2, 2})).dtype() == DType::f64);
+  CHECK(matmul(mask, random(DType::f32, {2, 2})).dtype() == DType::f32);
+  const Array x = random(DType::f64, {2, 3});
+  CHECK_THROWS_AS(matmul(x, x), ShapeError);
+  CHECK_THROWS_AS(matmul(x, random(DType::f64, {3})), ShapeError);
+  CHECK_THROWS_AS(matmul(random(DType::f64, {2, 2, 3}), random(DType::f64, {3, 3, 2})), ShapeError);
+  Array out = Array::zeros(DType::f64, Dims{3, 2});
+  CHECK_THROWS_AS(matmul_into(out, x, transpose(x, kSwap)), ShapeError);
+}
