@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+// From Python objects to arrays and back. NumPy does the understanding of foreign data; what it makes of them is
+// borrowed for the length of an operation, or copied where it must outlive it.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <map>
+#include <string>
+
+#include "bindings/dlarray.hpp"
+#include "dualtape/base/error.hpp"
+#include "dualtape/tape/functions.hpp"
+
+namespace py = pybind11;
+
+namespace dualtape::bindings {
+namespace {
+
+[[noreturn]] void refuse(const char* op, const std::string& what, const std::string& remedy) {
+  throw DTypeError(std::string(op) + ": " + what + " cannot be computed with; " + remedy);
+}
+
+std::string type_name(PyObject* object) { return Py_TYPE(object)->tp_name; }
+
+bool has_attribute(PyObject* object, const char* name) { return PyObject_HasAttrString(object, name); }
+
+/// Refuses by name what NumPy would turn into an array of objects or text.
+void refuse_unfit(const char* op, PyObject* object) {
+  if (PyUnicode_Check(object) || PyBytes_Check(object)) {
+    refuse(op, "text (" + type_name(object) + ")", "convert it to numbers first, for instance with float().");
+  }
+  if (PyComplex_Check(object)) refuse(op, "a complex number", "pass its real and imaginary parts.");
+  if (object == Py_None || PyDict_Check(object) || PyAnySet_Check(object)) {
+    refuse(op, "a " + type_name(object), "pass numbers, sequences of numbers, or arrays.");
+  }
+  if (has_attribute(object, "toarray") && has_attribute(object, "nnz")) {
+    refuse(op, "a sparse array (" + type_name(object) + ")", "pass x.toarray().");
+  }
+}
+
+py::array as_ndarray(const char* op, PyObject* object) {
+  refuse_unfit(op, object);
+  PyObject* result;
+  if (!PyObject_CheckBuffer(object) && !has_attribute(object, "__array__") && has_attribute(object, "__dlpack__")) {
+    result = PyObject_CallOneArg(numpy_attribute("from_dlpack"), object);
+  } else {
+    result = PyObject_CallOneArg(numpy_attribute("asarray"), object);
+  }
+  if (!result) {
+    // A ragged list, or an object that fails to convert: NumPy's own words say it best.
+    py::error_already_set error;
+    throw DTypeError(std::string(op) + ": the data is no regular array of numbers; NumPy says: " + py::str(error.value()).cast<std::string>());
+  }
+  return py::reinterpret_steal<py::array>(result);
+}
+
+/// The dtype that holds the data of an ndarray; converts the array where its own will not do.
+DType settle_dtype(const char* op, py::array& array, bool literal) {
+  const py::dtype dtype = array.dtype();
+  const auto convert = [&](const char* to) { array = py::reinterpret_steal<py::array>(checked(PyObject_CallMethod(array.ptr(), "astype", "s", to))); };
+  switch (dtype.kind()) {
+    case 'f':
+      if (dtype.itemsize() == 2) convert("float32");
+      if (dtype.itemsize() > 8) refuse(op, "an array of " + py::str(dtype).cast<std::string>(), "convert it with x.astype(float).");
+      if (dtype.itemsize() == 8 || dtype.itemsize() == 4) {
+        if (dtype.byteorder() == '>') convert(dtype.itemsize() == 8 ? "float64" : "float32");
+      }
+      return array.dtype().itemsize() == 4 ? DType::f32 : DType::f64;
+    case 'b': return DType::boolean;
+    case 'i':
+    case 'u':
+      convert(literal ? "float64" : "int64");
+      return literal ? DType::f64 : DType::i64;
+    case 'c': refuse(op, "a complex array", "pass its real and imaginary parts.");
+    case 'U':
+    case 'S': refuse(op, "an array of text", "convert it to numbers first, for instance with x.astype(float).");
+    case 'O':
+      refuse(op, "an array of Python objects", "convert it with x.astype(float); arrays of dlarrays are made with dualtape.numpy.stack.");
+    default: refuse(op, "an array of " + py::str(dtype).cast<std::string>(), "convert it with x.astype(float).");
+  }
+}
+
+void release_object(void* object) {
+  // At the end of the process there is no interpreter to give the object back to.
+  if (!Py_IsInitialized()) return;
+  const PyGILState_STATE state = PyGILState_Ensure();
+  Py_DECREF(static_cast<PyObject*>(object));
+  PyGILState_Release(state);
+}
+
+/// The ndarray's own memory as an array.
+Array borrow(const py::array& array, DType dtype) {
+  Dims shape, strides;
+  const std::int64_t size = item_size(dtype);
+  bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % static_cast<std::uintptr_t>(size) == 0;
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    shape.push_back(array.shape(i));
+    strides.push_back(array.strides(i) / size);
+    aligned = aligned && array.strides(i) % size == 0;
+  }
+  if (!aligned) {
+    const py::array copy = py::reinterpret_steal<py::array>(checked(PyObject_CallMethod(array.ptr(), "copy", nullptr)));
+    return borrow(copy, dtype);
+  }
+  Buffer buffer = Buffer::borrow(const_cast<void*>(array.data()), static_cast<std::size_t>(array.nbytes()), false,
+                                 Py_NewRef(array.ptr()), release_object);
+  return Array::view(std::move(buffer), dtype, shape, strides, 0);
+}
+
+bool is_number(PyObject* object) { return PyFloat_Check(object) || PyLong_Check(object); }
+
+}  // namespace
+
+PyObject* numpy_attribute(const char* name) { return package_attribute("numpy", name); }
+
+PyObject* package_attribute(const char* module, const char* name) {
+  // Kept for the life of the interpreter: attributes of modules that are looked up again and again.
+  static std::map<std::pair<std::string, std::string>, PyObject*>* cache = new std::map<std::pair<std::string, std::string>, PyObject*>;
+  PyObject*& entry = (*cache)[{module, name}];
+  if (!entry) {
+    Ref imported(checked(PyImport_ImportModule(module)));
+    entry = checked(PyObject_GetAttrString(imported.get(), name));
+  }
+  return entry;
+}
+
+Var operand(const char* op, PyObject* object, bool* weak, bool* foreign) {
+  if (weak) *weak = false;
+  if (is_dlarray(object)) return var_of(object);
+  if (is_number(object)) {
+    if (weak) *weak = true;
+    const double value = PyFloat_Check(object) ? PyFloat_AS_DOUBLE(object) : PyLong_AsDouble(object);
+    if (value == -1.0 && PyErr_Occurred()) throw PythonError{};
+    return Var(value);
+  }
+  const bool known = PyObject_CheckBuffer(object) || has_attribute(object, "__array__") || has_attribute(object, "__dlpack__") ||
+                     PyList_Check(object) || PyTuple_Check(object);
+  if (!known && foreign) {
+    refuse_unfit(op, object);
+    *foreign = true;
+    return Var();
+  }
+  if (PyList_Check(object) || PyTuple_Check(object)) return Var(array_from(op, object));
+  py::array array = as_ndarray(op, object);
+  const DType dtype = settle_dtype(op, array, false);
+  Array borrowed = borrow(array, dtype);
+  // A tape keeps operands, and the owner may write to the memory afterwards.
+  return Var(tape::Tape::current() && !borrowed.is_scalar() ? borrowed.copy() : std::move(borrowed));
+}
+
+Array array_from(const char* op, PyObject* object, PyObject* dtype) {
+  // Python's numbers are literals: they become float64, as in MATLAB, whatever NumPy would choose.
+  const bool literal = !has_attribute(object, "dtype") && !PyBool_Check(object);
+  py::array array = as_ndarray(op, object);
+  const DType found = settle_dtype(op, array, literal);
+  Array out = borrow(array, found);
+  if (dtype) return out.cast(dtype_from(op, dtype)).copy();
+  return out.copy();
+}
+
+Var weak_as(const Var& number, DType dtype) {
+  if (dtype == DType::f64) return number;
+  return Var(Array::full(dtype, {}, number.value().scalar()));
+}
+
+PyObject* numpy_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::f64: return numpy_attribute("float64");
+    case DType::f32: return numpy_attribute("float32");
+    case DType::i64: return numpy_attribute("int64");
+    default: return numpy_attribute("bool_");
+  }
+}
+
+DType dtype_from(const char* op, PyObject* dtype) {
+  Ref made(PyObject_CallOneArg(numpy_attribute("dtype"), dtype));
+  if (made) {
+    const py::dtype found = py::reinterpret_borrow<py::dtype>(made.get());
+    if (found.kind() == 'f' && found.itemsize() == 8) return DType::f64;
+    if (found.kind() == 'f' && found.itemsize() == 4) return DType::f32;
+    if (found.kind() == 'i' && found.itemsize() == 8) return DType::i64;
+    if (found.kind() == 'b') return DType::boolean;
+  }
+  PyErr_Clear();
+  throw DTypeError(std::string(op) + ": dtype " + py::repr(dtype).cast<std::string>() + " is not supported; use float64 or float32 (or int64 and bool for constants).");
+}
+
+PyObject* to_numpy(const Array& value, bool copy) {
+  const Array held = copy ? value.copy() : value;
+  std::vector<py::ssize_t> shape, strides;
+  for (std::size_t i = 0; i < held.shape().size(); ++i) {
+    shape.push_back(held.shape()[i]);
+    strides.push_back(held.strides()[i] * item_size(held.dtype()));
+  }
+  const py::dtype dtype = py::reinterpret_steal<py::dtype>(checked(PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(held.dtype()))));
+  if (held.is_scalar()) {
+    const double number = held.scalar();
+    return py::array(dtype, shape, strides, &number).release().ptr();
+  }
+  py::capsule owner(new Array(held), [](void* array) { delete static_cast<Array*>(array); });
+  py::array out(dtype, shape, strides, held.raw_data(), owner);
+  if (!copy) out.attr("flags").attr("writeable") = false;
+  return out.release().ptr();
+}
+
+}  // namespace dualtape::bindings

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+// Making and freeing dlarrays, the views' bookkeeping, and the type with its slots.
+#include "bindings/dlarray.hpp"
+
+#include <new>
+
+#include "bindings/slots.hpp"
+#include "dualtape/base/error.hpp"
+#include "dualtape/tape/functions.hpp"
+
+namespace dualtape::bindings {
+
+PyTypeObject* dlarray_type = nullptr;
+
+namespace {
+
+// Freed objects wait here for reuse; the interpreter lock guards them.
+constexpr int kMaxFree = 256;
+DlArray* free_objects[kMaxFree];
+int free_count = 0;
+
+inline DlArray* new_object() {
+  DlArray* object;
+  if (free_count) {
+    object = free_objects[--free_count];
+    Py_SET_REFCNT(reinterpret_cast<PyObject*>(object), 1);
+    Py_INCREF(dlarray_type);
+  } else {
+    object = PyObject_New(DlArray, dlarray_type);
+    if (!object) throw PythonError{};
+  }
+  object->extras = nullptr;
+  return object;
+}
+
+void drop_extras(DlArray* array) {
+  Extras* extras = array->extras;
+  if (!extras) return;
+  array->extras = nullptr;
+  Py_XDECREF(extras->labels);
+  if (extras->view) {
+    Py_DECREF(reinterpret_cast<PyObject*>(extras->view->base));
+    delete extras->view;
+  }
+  delete extras;
+}
+
+void dealloc(PyObject* self) {
+  DlArray* array = as_dlarray(self);
+  if (array->extras) drop_extras(array);
+  array->var.~Var();
+  if (free_count < kMaxFree) {
+    free_objects[free_count++] = array;
+  } else {
+    PyObject_Free(self);
+  }
+  Py_DECREF(dlarray_type);
+}
+
+PyObject* new_dlarray(PyTypeObject*, PyObject* args, PyObject* kwargs) {
+  static const char* keywords[] = {"data", "fmt", "dtype", nullptr};
+  PyObject *data = nullptr, *fmt = Py_None, *dtype = nullptr;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$O:dlarray", const_cast<char**>(keywords), &data, &fmt, &dtype)) {
+    return nullptr;
+  }
+  return guarded([&]() -> PyObject* {
+    if (dtype == Py_None) dtype = nullptr;
+    PyObject* labels = fmt == Py_None ? labels_of(data) : nullptr;
+    Var var;
+    if (is_dlarray(data)) {
+      // A copy of a tracked array stays tracked: wrapping is no way out of a derivative.
+      var = var_of(data);
+      if (dtype) var = tape::cast(var, dtype_from("dlarray", dtype));
+    } else {
+      var = Var(array_from("dlarray", data, dtype));
+    }
+    if (fmt == Py_None) return make_labelled(std::move(var), labels);
+    Ref plain(make_dlarray(std::move(var)));
+    return PyObject_CallFunctionObjArgs(package_attribute("dualtape.labels", "label"), plain.get(), fmt, nullptr);
+  });
+}
+
+/// The value of a view, computed from the base's value.
+Var read_view(const View& view, const Var& base) {
+  switch (view.kind) {
+    case View::Kind::slice: return tape::reshape(tape::slice(base, view.slices), view.shape);
+    case View::Kind::reshape: return tape::reshape(base, view.shape);
+    default: return tape::transpose(base, view.permutation);
+  }
+}
+
+}  // namespace
+
+const Var& var_of(PyObject* object) {
+  DlArray* array = as_dlarray(object);
+  if (!array->extras || !array->extras->view) return array->var;
+  View& view = *array->extras->view;
+  const Var& base = var_of(reinterpret_cast<PyObject*>(view.base));
+  const std::uint32_t version = extras_of(view.base).version;
+  if (version != view.base_version) {
+    array->var = read_view(view, base);
+    view.base_version = version;
+    ++array->extras->version;
+  }
+  return array->var;
+}
+
+Extras& extras_of(DlArray* array) {
+  if (!array->extras) array->extras = new Extras;
+  return *array->extras;
+}
+
+PyObject* make_dlarray(Var var) {
+  DlArray* object = new_object();
+  new (&object->var) Var(std::move(var));
+  return reinterpret_cast<PyObject*>(object);
+}
+
+PyObject* make_scalar(double value, std::uint32_t node, std::uint32_t recording) {
+  DlArray* object = new_object();
+  new (&object->var) Var(Array(value), node, recording);
+  return reinterpret_cast<PyObject*>(object);
+}
+
+PyObject* make_labelled(Var var, PyObject* labels) {
+  PyObject* object = make_dlarray(std::move(var));
+  if (labels) extras_of(as_dlarray(object)).labels = Py_NewRef(labels);
+  return object;
+}
+
+PyObject* make_view(PyObject* self, Var value, View view) {
+  PyObject* object = make_dlarray(std::move(value));
+  view.base = as_dlarray(Py_NewRef(self));
+  view.base_version = extras_of(view.base).version;
+  extras_of(as_dlarray(object)).view = new View(std::move(view));
+  return object;
+}
+
+PyObject* make_dlarray_type() {
+  static std::vector<PyType_Slot> slots;
+  slots = {
+      {Py_tp_doc, const_cast<char*>(
+                      "dlarray(data, fmt=None, *, dtype=None)\n--\n\n"
+                      "An array that can be differentiated.\n\n"
+                      "Parameters\n----------\n"
+                      "data : number, nested sequence, array or dlarray\n"
+                      "    Real data; it is copied. Python numbers become float64; float64, float32, integer and bool\n"
+                      "    arrays keep their dtype (integers and bools are constants).\n"
+                      "fmt : str, optional\n"
+                      "    A label for each axis: S (spatial), C (channel), B (batch), T (time), U (unspecified). The\n"
+                      "    axes are reordered to S, C, B, T, U.\n"
+                      "dtype : dtype, optional\n"
+                      "    float64 or float32 (or int64, bool).\n\n"
+                      "Raises\n------\n"
+                      "DTypeError\n    For text, objects, complex or sparse data.\n")},
+      {Py_tp_new, reinterpret_cast<void*>(new_dlarray)},
+      {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+      // Identity, since == compares elements.
+      {Py_tp_hash, reinterpret_cast<void*>(
+#if PY_VERSION_HEX >= 0x030D0000
+                       +[](PyObject* self) -> Py_hash_t { return Py_HashPointer(self); }
+#else
+                       +[](PyObject* self) -> Py_hash_t { return _Py_HashPointer(self); }
+#endif
+                       )},
+  };
+  add_arithmetic_slots(slots);
+  add_indexing_slots(slots);
+  add_member_slots(slots);
+  slots.push_back({0, nullptr});
+  PyType_Spec spec{"dualtape.dlarray", sizeof(DlArray), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, slots.data()};
+  PyObject* type = PyType_FromSpec(&spec);
+  dlarray_type = reinterpret_cast<PyTypeObject*>(type);
+  return type;
+}
+
+}  // namespace dualtape::bindings

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// Shaped ops: everything that is not elementwise. Each is one ShapedRule, which states its forward kernel and its
+// derivative in terms of Vars, once; that derivative serves numeric passes, recorded ones and duals alike.
+// The rules themselves stand in shaped_*.cpp; functions.hpp gives them their everyday names.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "dualtape/array/views.hpp"
+#include "dualtape/tape/var.hpp"
+
+namespace dualtape::tape {
+
+/// The parameters of a shaped op; each rule says which it reads.
+struct Attributes {
+  Dims dims;                         // axes, a permutation, or a shape
+  std::int64_t axis = 0;
+  bool flag = false;                 // keepdims, or reverse
+  DType dtype = DType::f64;
+  std::vector<array::Slice> slices;
+  Array index;
+};
+
+/// One application as its derivative sees it. Values are there unless the rule is linear; shapes always.
+struct Call {
+  std::span<const Var> operands;
+  const Var& out;
+  std::span<const Dims> shapes;
+  std::span<const DType> dtypes;
+  const Attributes& attributes;
+};
+
+class ShapedRule {
+ public:
+  virtual ~ShapedRule() = default;
+  virtual std::string_view name() const = 0;
+  virtual Array forward(std::span<const Array* const> operands, const Attributes& attributes) const = 0;
+  /// Linear in all operands together: the tangent is the op itself on the tangents, and passes need no values.
+  virtual bool linear() const { return true; }
+  /// The cotangent of operand `i`, given the cotangent of the result. It may have the shape that broadcasting
+  /// gave the operand, and another float dtype: whoever asks brings it to the operand's (apply.hpp: fit).
+  virtual Var vjp(const Call& call, int i, const Var& cotangent) const = 0;
+  /// The tangent of the result; null stands for a zero tangent, and not all are null. Linear rules with one
+  /// operand have it for free.
+  virtual Var jvp(const Call& call, std::span<const Var* const> tangents) const;
+};
+
+/// Applies a rule to Vars of any kind; records and pairs as needed.
+Var apply(const ShapedRule& rule, std::span<const Var> operands, Attributes attributes = {});
+/// The tangent of one call for one direction (0), or for several leading ones.
+Var tangent_of(const ShapedRule& rule, const Call& call, std::span<const Var* const> tangents, std::int64_t directions);
+/// Records a result that is there already; operands are not dual.
+Var record_result(const ShapedRule& rule, std::span<const Var> operands, Attributes attributes, Array out);
+
+}  // namespace dualtape::tape
