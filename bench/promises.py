@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""What dualtape promises about its speed, each line checked against the numbers just measured.
+
+Start with `PROMISES`.  A broken promise is printed as such but does not fail the bench: a loaded machine
+would otherwise fail a build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .model import Row
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One bound on one number of the table.
+
+    Attributes
+    ----------
+    text
+        What is promised.
+    case, competitor
+        Where to look; the competitor's ratio is relative to dualtape.
+    quantity
+        The attribute of the row: "ratio", "per_unit" (seconds) or "bytes_per_unit".
+    at_least, at_most
+        The bound; one of them.
+    """
+
+    text: str
+    case: str
+    competitor: str
+    quantity: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def kept(self, value: float) -> bool:
+        """Return whether a measured value keeps the promise."""
+        if self.at_least is not None:
+            return value >= self.at_least
+        return self.at_most is not None and value <= self.at_most
+
+
+PROMISES = (
+    Promise("at most twice the gradient by hand in Python floats", "seed", "Python floats", "ratio", 0.5),
+    Promise(
+        "the same, against the loop with everything inlined", "seed", "Python floats, inlined", "ratio", 0.5
+    ),
+    Promise("6 times as fast as a pure-Python tape", "seed", "Python tape", "ratio", 6.0),
+    Promise("15 times as fast as XAD's binding", "seed", "XAD", "ratio", 15.0),
+    Promise("150 times as fast as PyTorch", "seed", "PyTorch", "ratio", 150.0),
+    Promise("280 times as fast as autograd", "seed", "autograd", "ratio", 280.0),
+    Promise("a network's step 8 times as fast as PyTorch's", "digits", "PyTorch", "ratio", 8.0),
+    Promise("exp of 10^6 numbers ahead of NumPy", "exp of 10^6", "NumPy", "ratio", 1.0),
+    Promise("sin of 10^6 numbers ahead of NumPy", "sin of 10^6", "NumPy", "ratio", 1.0),
+    Promise("tanh of 10^6 numbers ahead of NumPy", "tanh of 10^6", "NumPy", "ratio", 1.0),
+    Promise("70 ns a node", "recurrence of 10^7 nodes", "dualtape", "per_unit", at_most=70e-9),
+    Promise("40 bytes a node", "recurrence of 10^7 nodes", "dualtape", "bytes_per_unit", at_most=40.0),
+)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return a line for each promise whose number was measured; the empty string if none was."""
+    found = {(row.case, row.competitor): row for row in rows if row.status == "ok"}
+    lines = []
+    for promise in PROMISES:
+        row = found.get((promise.case, promise.competitor))
+        value = getattr(row, promise.quantity) if row else None
+        if value is None:
+            continue
+        verdict = "kept  " if promise.kept(value) else "BROKEN"
+        bound = promise.at_least if promise.at_least is not None else promise.at_most
+        sign = ">=" if promise.at_least is not None else "<="
+        lines.append(f"  {verdict}  {promise.text} ({promise.case}): {value:.3g} {sign} {bound:.3g}")
+    return "\nPromises\n" + "\n".join(lines) if lines else ""
