@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Matrix products. Every element of a product is one chain of fused multiply-adds over the inner axis, in order, so
 // its bits depend on nothing but its row and its column: not on sizes, strides, blocking or instruction set. (The
-// one exception is the product of one row and one column: it follows the tree of sums, see array/kernels/matmul.hpp.)
+// one exception is the product of one row and one column: it follows the tree of sums, see array/kernels/tree.hpp.)
 #pragma once
 
 #include "dualtape/array/array.hpp"

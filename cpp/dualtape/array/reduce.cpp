@@ -32,6 +32,10 @@ void integer_columns(const T* x, std::int64_t n, std::int64_t row, std::int64_t 
     for (std::int64_t j = 0; j < columns; ++j) out[j] = kOp(out[j], x[k * row + j]);
   }
 }
+template <class T>
+std::int64_t integer_find(const T* x, std::int64_t n, T value) {
+  return std::find(x, x + n, value) - x;
+}
 template <class T, T (*kOp)(T, T)>
 constexpr Reduction<T> integer_reduction() {
   return {integer_rows<T, kOp>, integer_columns<T, kOp>};
@@ -56,9 +60,9 @@ T smaller(T a, T b) {
 template <class T>
 const ReduceKernels<T>& kernels() {
   if constexpr (std::is_integral_v<T>) {
-    static constexpr ReduceKernels<T> kTable = {integer_reduction<T, wrapping_add<T>>(),
-                                                integer_reduction<T, wrapping_multiply<T>>(),
-                                                integer_reduction<T, larger<T>>(), integer_reduction<T, smaller<T>>()};
+    static constexpr ReduceKernels<T> kTable = {
+        integer_reduction<T, wrapping_add<T>>(), integer_reduction<T, wrapping_multiply<T>>(),
+        integer_reduction<T, larger<T>>(), integer_reduction<T, smaller<T>>(), integer_find<T>};
     return kTable;
   } else {
 #if defined(__x86_64__)
@@ -166,19 +170,6 @@ Array extremum(const char* op, const Array& x, Axes given, bool keepdims) {
   });
 }
 
-/// The first place of x[0..n) where `hit` holds; n if there is none. Looks at 64 elements at a time.
-template <class T, class Hit>
-std::int64_t find_first(const T* x, std::int64_t n, Hit hit) {
-  std::int64_t i = 0;
-  for (; i + 64 <= n; i += 64) {
-    bool any = false;
-    for (std::int64_t k = 0; k < 64; ++k) any |= hit(x[i + k]);
-    if (any) break;
-  }
-  while (i < n && !hit(x[i])) ++i;
-  return i;
-}
-
 template <bool kMax>
 Array position(const char* op, const Array& given, std::optional<std::int64_t> axis, bool keepdims) {
   Array x = given;
@@ -205,9 +196,7 @@ Array position(const char* op, const Array& given, std::optional<std::int64_t> a
                                  kMax ? &ReduceKernels<T>::max : &ReduceKernels<T>::min, T{});
     const T* from = x.data<T>();
     for (std::int64_t i = 0; i < out.size(); ++i, from += n) {
-      const T value = best.data<T>()[i];
-      to[i] = value != value ? find_first(from, n, [](T e) { return e != e; })
-                             : find_first(from, n, [value](T e) { return e == value; });
+      to[i] = kernels<T>().find(from, n, best.data<T>()[i]);
     }
   });
   return out;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Reductions. The order of every floating-point sum and product is one fixed tree that depends on the number of
-// elements only, not on strides, instruction set, threads or which axes are reduced (array/kernels/reduce.hpp draws
+// elements only, not on strides, instruction set, threads or which axes are reduced (array/kernels/tree.hpp draws
 // it), so an element has the same bits wherever it is computed.
 //
 // `axes` may be negative and in any order, none twice; `all_axes(x)` names them all and an empty list none, as in

@@ -215,11 +215,10 @@ T dot(const Product<T>& p) {
     const T* y = p.b + start * p.b_row;
     if (p.a_column != 1) pack(x, p.a_column, std::int64_t{0}, count, std::int64_t{1}, row, 1), x = row;
     if (p.b_row != 1) pack(y, p.b_row, std::int64_t{0}, count, std::int64_t{1}, column, 1), y = column;
-    return block_tree<Add, T>(count, [x, y](Vector<T> sum, std::int64_t i, int width) {
-      if (width == kWidth<T>) return fma(load(x + i), load(y + i), sum);
-      // Absent elements are products -0.0 * 1, which change nothing.
-      return fma(load_first(x + i, width, broadcast(T(-0.0))), load_first(y + i, width, broadcast(T(1))), sum);
-    });
+    // Absent elements are products -0.0 * 1, which change nothing.
+    return fold<Add, T>(block_lanes<Add, T>(count, [x, y](Vector<T> sum, std::int64_t i, int width) {
+      return fma(load_up_to(x + i, width, broadcast(T(-0.0))), load_up_to(y + i, width, broadcast(T(1))), sum);
+    }));
   });
 }
 

@@ -23,6 +23,8 @@ struct Reduction {
 template <class T>
 struct ReduceKernels {
   Reduction<T> sum, prod, max, min;
+  /// The first i < n with x[i] equal to `value` (both NaN counts as equal), else n.
+  std::int64_t (*find)(const T* x, std::int64_t n, T value);
 };
 
 namespace generic {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // softmax, log_softmax and logsumexp. A group of rows or columns goes through the steps together while it lies in L1:
 // the maximum of each, the differences from it, their exponentials (one run over the whole group, so that short rows
-// fill vectors), the sums, the results. Sums follow the tree of tree.hpp.
+// fill vectors), the sums, the results.
+// A sum is 1 at least, so that a product with its reciprocal may stand for a division. Sums follow the tree of
+// tree.hpp.
 #include "dualtape/array/kernels/softmax.hpp"
 
 #include "dualtape/array/kernels/tree.hpp"
@@ -41,31 +43,45 @@ inline T shift_of(T top, Normalizer kind) {
   return kind != Normalizer::softmax && __builtin_isinf(top) ? T(0) : top;
 }
 
+/// to[i] = f(x[i]), a vector at a time.
+template <class T, class F>
+inline void map_row(const T* x, std::int64_t n, T* to, F f) {
+  for_vectors<T>(n, [=](std::int64_t i, int count) { store_up_to(to + i, count, f(load_up_to(x + i, count))); });
+}
+/// to[i] = f(x[i], y[i]).
+template <class T, class F>
+inline void map_rows(const T* x, const T* y, std::int64_t n, T* to, F f) {
+  for_vectors<T>(n, [=](std::int64_t i, int count) {
+    store_up_to(to + i, count, f(load_up_to(x + i, count), load_up_to(y + i, count)));
+  });
+}
+
 /// `count` rows of n elements that follow each other.
 template <class T>
 void row_group(const SoftmaxTask<T>& t, const T* x, std::int64_t count, T* out) {
   const std::int64_t n = t.n;
   T* work = t.kind == Normalizer::softmax ? out : t.scratch;
   T shifts[kSoftmaxGroup], sums[kSoftmaxGroup];
+  row_trees<Maximum>(x, count, n, n, shifts);
   for (std::int64_t r = 0; r < count; ++r) {
-    const T shift = shifts[r] = shift_of(row_tree<Maximum>(x + r * n, n), t.kind);
-    for (std::int64_t i = 0; i < n; ++i) work[r * n + i] = x[r * n + i] - shift;
+    const T shift = shifts[r] = shift_of(shifts[r], t.kind);
+    map_row(x + r * n, n, work + r * n, [shift](Vector<T> v) { return v - shift; });
   }
   exponentials(work, count * n);
-  for (std::int64_t r = 0; r < count; ++r) sums[r] = row_tree<Add>(work + r * n, n);
+  row_trees<Add>(work, count, n, n, sums);
   if (t.kind == Normalizer::softmax) {
     for (std::int64_t r = 0; r < count; ++r) {
-      for (std::int64_t i = 0; i < n; ++i) out[r * n + i] /= sums[r];
+      map_row(out + r * n, n, out + r * n, [scale = 1 / sums[r]](Vector<T> v) { return v * scale; });
     }
     return;
   }
   logarithms(sums, count);
-  if (t.kind == Normalizer::logsumexp) {
-    for (std::int64_t r = 0; r < count; ++r) out[r] = shifts[r] + sums[r];
-    return;
-  }
   for (std::int64_t r = 0; r < count; ++r) {
-    for (std::int64_t i = 0; i < n; ++i) out[r * n + i] = x[r * n + i] - shifts[r] - sums[r];
+    if (t.kind == Normalizer::logsumexp) {
+      out[r] = shifts[r] + sums[r];
+    } else {
+      map_row(x + r * n, n, out + r * n, [shift = shifts[r], sum = sums[r]](Vector<T> v) { return v - shift - sum; });
+    }
   }
 }
 
@@ -78,24 +94,24 @@ void column_group(const SoftmaxTask<T>& t, const T* x, std::int64_t count, T* ou
   T shifts[kSoftmaxGroup], sums[kSoftmaxGroup];
   column_tree<Maximum>(x, n, row, count, shifts);
   for (std::int64_t j = 0; j < count; ++j) shifts[j] = shift_of(shifts[j], t.kind);
-  for (std::int64_t i = 0; i < n; ++i) {
-    for (std::int64_t j = 0; j < count; ++j) work[i * count + j] = x[i * row + j] - shifts[j];
-  }
+  const auto subtract = [](Vector<T> a, Vector<T> b) { return a - b; };
+  for (std::int64_t i = 0; i < n; ++i) map_rows<T>(x + i * row, shifts, count, work + i * count, subtract);
   exponentials(work, n * count);
   column_tree<Add>(work, n, count, count, sums);
   if (t.kind == Normalizer::softmax) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      for (std::int64_t j = 0; j < count; ++j) out[i * row + j] = work[i * count + j] / sums[j];
-    }
+    for (std::int64_t j = 0; j < count; ++j) sums[j] = 1 / sums[j];
+    const auto multiply = [](Vector<T> a, Vector<T> b) { return a * b; };
+    for (std::int64_t i = 0; i < n; ++i) map_rows<T>(work + i * count, sums, count, out + i * row, multiply);
     return;
   }
   logarithms(sums, count);
   if (t.kind == Normalizer::logsumexp) {
-    for (std::int64_t j = 0; j < count; ++j) out[j] = shifts[j] + sums[j];
+    map_rows<T>(shifts, sums, count, out, [](Vector<T> a, Vector<T> b) { return a + b; });
     return;
   }
   for (std::int64_t i = 0; i < n; ++i) {
-    for (std::int64_t j = 0; j < count; ++j) out[i * row + j] = x[i * row + j] - shifts[j] - sums[j];
+    map_rows<T>(x + i * row, shifts, count, out + i * row, subtract);
+    map_rows<T>(out + i * row, sums, count, out + i * row, subtract);
   }
 }
 

@@ -8,7 +8,7 @@
 //
 // A lane without elements holds the identity of the operation, which leaves every bit as it is (that of a sum is
 // -0.0). The error of a sum grows with 16 + 5 + log2(n / 512) roundings: that of NumPy's pairwise sum.
-// `row_tree` does it for adjacent elements, `column_tree` for all columns of a matrix at once. For inclusion in kernel
+// `row_trees` does it for adjacent elements, `column_tree` for all columns of a matrix at once. For inclusion in kernel
 // sources only.
 #pragma once
 
@@ -81,23 +81,10 @@ inline auto pairwise_blocks(std::int64_t n, Block block) {
   });
 }
 
-/// A vector halved until one element is left.
-template <class Op, class T>
-inline T fold(Vector<T> v) {
-  constexpr int kW = kWidth<T>;
-#pragma GCC unroll 4
-  for (int half = kW / 2; half > 0; half /= 2) {
-    typename VectorOf<T>::mask upper;
-#pragma GCC unroll 16
-    for (int j = 0; j < kW; ++j) upper[j] = (j + half) % kW;
-    v = Op::of(v, __builtin_shuffle(v, upper));
-  }
-  return v[0];
-}
-
-/// A block of n <= kBlock elements; `take(sum, i, count)` adds the `count` elements from i on to a vector.
+/// A block of n <= kBlock elements down to one vector of lanes; `take(sum, i, count)` adds the `count` elements from i
+/// on to a vector.
 template <class Op, class T, class Take>
-inline T block_tree(std::int64_t n, Take take) {
+inline Vector<T> block_lanes(std::int64_t n, Take take) {
   constexpr int kW = kWidth<T>, kVectors = kLanes / kW;
   Vector<T> lanes[kVectors];
 #pragma GCC unroll 16
@@ -117,21 +104,65 @@ inline T block_tree(std::int64_t n, Take take) {
 #pragma GCC unroll 8
     for (int v = 0; v < half; ++v) lanes[v] = Op::of(lanes[v], lanes[v + half]);
   }
-  return fold<Op, T>(lanes[0]);
+  return lanes[0];
+}
+
+/// A vector halved until one element is left.
+template <class Op, class T>
+inline T fold(Vector<T> v) {
+  constexpr int kW = kWidth<T>;
+#pragma GCC unroll 4
+  for (int half = kW / 2; half > 0; half /= 2) {
+    typename VectorOf<T>::mask upper;
+#pragma GCC unroll 16
+    for (int j = 0; j < kW; ++j) upper[j] = (j + half) % kW;
+    v = Op::of(v, __builtin_shuffle(v, upper));
+  }
+  return v[0];
+}
+
+/// kWidth vectors folded at once: element i of the result is the fold of v[i]. Each round halves two vectors into one.
+template <class Op, class T>
+inline Vector<T> fold_all(Vector<T>* v) {
+  constexpr int kW = kWidth<T>;
+#pragma GCC unroll 4
+  for (int half = kW / 2; half > 0; half /= 2) {
+    typename VectorOf<T>::mask low;
+#pragma GCC unroll 16
+    for (int j = 0; j < kW; ++j) low[j] = j / half * 2 * half + j % half;
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i) {
+      v[i] =
+          Op::of(__builtin_shuffle(v[2 * i], v[2 * i + 1], low), __builtin_shuffle(v[2 * i], v[2 * i + 1], low + half));
+    }
+  }
+  return v[0];
 }
 
 template <class Op, class T>
-[[gnu::noinline]] T row_block(const T* x, std::int64_t n) {
-  return block_tree<Op, T>(n, [x](Vector<T> sum, std::int64_t i, int width) {
-    if (width == kWidth<T>) return Op::of(sum, load(x + i));
-    return Op::of(sum, load_first(x + i, width, broadcast(Op::template kIdentity<T>)));
+[[gnu::noinline]] Vector<T> row_lanes(const T* x, std::int64_t n) {
+  return block_lanes<Op, T>(n, [x](Vector<T> sum, std::int64_t i, int count) {
+    return Op::of(sum, load_up_to(x + i, count, broadcast(Op::template kIdentity<T>)));
   });
 }
 /// The tree of x[0] ... x[n - 1].
 template <class Op, class T>
-inline T row_tree(const T* x, std::int64_t n) {
-  return pairwise_blocks<Op>(n,
-                             [x](std::int64_t start, std::int64_t count) { return row_block<Op>(x + start, count); });
+[[gnu::noinline]] T row_tree(const T* x, std::int64_t n) {
+  return pairwise_blocks<Op>(
+      n, [x](std::int64_t start, std::int64_t count) { return fold<Op, T>(row_lanes<Op>(x + start, count)); });
+}
+/// The trees of `rows` rows that are `row` elements apart.
+template <class Op, class T>
+[[gnu::noinline]] void row_trees(const T* x, std::int64_t rows, std::int64_t row, std::int64_t n, T* out) {
+  if (n > kBlock || rows == 1) {
+    for (std::int64_t i = 0; i < rows; ++i) out[i] = row_tree<Op>(x + i * row, n);
+    return;
+  }
+  for_vectors<T>(rows, [=](std::int64_t first, int count) {
+    Vector<T> lanes[kWidth<T>] = {};
+    for (int i = 0; i < count; ++i) lanes[i] = row_lanes<Op>(x + (first + i) * row, n);
+    store_up_to(out + first, count, fold_all<Op, T>(lanes));
+  });
 }
 
 /// Lanes in the order in which halving brings them together: their numbers with the five bits reversed.
@@ -155,16 +186,16 @@ struct Each {
   }
 };
 
-/// A block of n <= kBlock rows of kVectors vectors each, `tail` columns in the last one (all if kTail is false).
-template <class Op, class T, int kVectors, bool kTail>
-[[gnu::noinline]] Columns<T, kVectors> column_block(const T* x, std::int64_t n, std::int64_t row, int tail) {
+/// A block of n <= kBlock rows: of kVectors full vectors each, or of the first `columns` elements of one.
+template <class Op, class T, int kVectors>
+[[gnu::noinline]] Columns<T, kVectors> column_block(const T* x, std::int64_t n, std::int64_t row, int columns) {
   typedef Columns<T, kVectors> Row;
   const auto get = [&](std::int64_t i) {
     Row out;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const T* from = x + i * row + v * kWidth<T>;
-      out.at[v] = kTail && v == kVectors - 1 ? load_first(from, tail, Vector<T>{}) : load(from);
+      out.at[v] = kVectors == 1 ? load_first(from, columns, Vector<T>{}) : load(from);
     }
     return out;
   };
@@ -182,29 +213,30 @@ template <class Op, class T, int kVectors, bool kTail>
   });
 }
 
-template <class Op, class T, int kVectors, bool kTail>
-inline void column_trees(const T* x, std::int64_t n, std::int64_t row, T* out, int tail) {
+template <class Op, class T, int kVectors>
+inline void column_trees(const T* x, std::int64_t n, std::int64_t row, T* out, int columns) {
   const auto result = pairwise_blocks<Each<Op>>(n, [=](std::int64_t start, std::int64_t count) {
-    return column_block<Op, T, kVectors, kTail>(x + start * row, count, row, tail);
+    return column_block<Op, T, kVectors>(x + start * row, count, row, columns);
   });
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
     T* to = out + v * kWidth<T>;
-    if (kTail && v == kVectors - 1)
-      store_first(to, tail, result.at[v]);
-    else
+    if (kVectors == 1) {
+      store_first(to, columns, result.at[v]);
+    } else {
       store(to, result.at[v]);
+    }
   }
 }
 
 /// The trees of the columns of a matrix of n >= 1 rows.
 template <class Op, class T>
 void column_tree(const T* x, std::int64_t n, std::int64_t row, std::int64_t columns, T* out) {
-  constexpr int kW = kWidth<T>;
+  constexpr int kWide = 4 * kWidth<T>;
   std::int64_t j = 0;
-  for (; j + 4 * kW <= columns; j += 4 * kW) column_trees<Op, T, 4, false>(x + j, n, row, out + j, 0);
-  for (; j + kW <= columns; j += kW) column_trees<Op, T, 1, false>(x + j, n, row, out + j, 0);
-  if (j < columns) column_trees<Op, T, 1, true>(x + j, n, row, out + j, static_cast<int>(columns - j));
+  for (; j + kWide <= columns; j += kWide) column_trees<Op, T, 4>(x + j, n, row, out + j, kWide);
+  for_vectors<T>(columns - j,
+                 [=](std::int64_t i, int count) { column_trees<Op, T, 1>(x + j + i, n, row, out + j + i, count); });
 }
 
 }  // namespace dualtape::array::DUALTAPE_ISA

@@ -125,6 +125,25 @@ inline Vector<float> fma(Vector<float> a, Vector<float> b, Vector<float> c) {
 
 #endif
 
+/// f(i, count) for the vectors of n elements: `count` elements from i on, fewer than a vector only at the end.
+template <class T, class F>
+inline void for_vectors(std::int64_t n, F f) {
+  constexpr int kW = kWidth<T>;
+  for (std::int64_t i = 0; i < n; i += kW) f(i, n - i < kW ? static_cast<int>(n - i) : kW);
+}
+template <class T>
+inline Vector<T> load_up_to(const T* from, int count, Vector<T> fill = Vector<T>{}) {
+  return count == kWidth<T> ? load(from) : load_first(from, count, fill);
+}
+template <class T>
+inline void store_up_to(T* to, int count, Vector<T> v) {
+  if (count == kWidth<T>) {
+    store(to, v);
+  } else {
+    store_first(to, count, v);
+  }
+}
+
 /// `to[i][j] = from[j][i]` for a square of kWidth rows; the strides are those of rows.
 template <class T>
 inline void transpose_square(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride) {
