@@ -23,7 +23,7 @@ from .model import Case, Row  # noqa: E402
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="dualtape against everyone else")
     parser.add_argument("--only", metavar="NAMES", help=f"comma-separated, of: {', '.join(workloads.NAMES)}")
-    parser.add_argument("--repeat", type=int, help="rounds (default 7, quick 2)")
+    parser.add_argument("--repeat", type=int, help="rounds (default 15, quick 2)")
     parser.add_argument("--quick", action="store_true", help="small sizes, a smoke test of half a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, with the machine's")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the ratios (needs matplotlib)")
@@ -53,7 +53,7 @@ def _measure_memory(rows: list[Row], units: int, quick: bool) -> None:
 def main() -> int:
     """Run the command and return its exit status."""
     options = _arguments()
-    effort = Effort(options.repeat or 2, 0.002, 0.3) if options.quick else Effort(options.repeat or 7)
+    effort = Effort(options.repeat or 2, 0.002, 0.3) if options.quick else Effort(options.repeat or 15)
     about = machine()
     print(f"{about['cpu']}, one thread, {about['python']}; best and median of up to {effort.repeat} rounds")
     rows: list[Row] = []

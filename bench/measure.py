@@ -28,13 +28,13 @@ class Effort:
     repeat
         Rounds; everyone gets at least one.
     min_time
-        Shortest timed stretch, seconds.
+        Shortest timed stretch, seconds; short enough that on a busy machine some go by undisturbed.
     budget
         Who has run for so many seconds in a case sits out its further rounds.
     """
 
-    repeat: int = 7
-    min_time: float = 0.02
+    repeat: int = 15
+    min_time: float = 0.004
     budget: float = 15.0
 
 

@@ -46,14 +46,7 @@ SETUPS = {
     ),
     "Adam": Setup(rules.Adam(1e-2), "Adam", {}, "Adam", {"lr": 1e-2}, "adam", {}, True),
     "AdamW": Setup(
-        rules.AdamW(1e-2),
-        "AdamW",
-        {"weight_decay": 0.01},
-        "AdamW",
-        {"lr": 1e-2},
-        "adamw",
-        {"weight_decay": 0.01},
-        True,
+        rules.AdamW(1e-2), "AdamW", {}, "AdamW", {"lr": 1e-2}, "adamw", {"weight_decay": 0.01}, True
     ),
     "AMSGrad": Setup(
         rules.Adam(1e-2, amsgrad=True), "AMSGrad", {}, "Adam", {"lr": 1e-2, "amsgrad": True}, fused=True
@@ -61,9 +54,7 @@ SETUPS = {
     "NAdam": Setup(rules.NAdam(1e-2), "NAdam", {}, "NAdam", {"lr": 1e-2}),
     "RAdam": Setup(rules.RAdam(1e-2), "RAdam", {}, "RAdam", {"lr": 1e-2}),
     "Adamax": Setup(rules.Adamax(1e-2), "Adamax", {}, "Adamax", {"lr": 1e-2}),
-    "RMSprop": Setup(
-        rules.RMSprop(1e-2, 0.99), "RMSprop", {"sq_grad_decay": 0.99}, "RMSprop", {"lr": 1e-2, "alpha": 0.99}
-    ),
+    "RMSprop": Setup(rules.RMSprop(1e-2), "RMSprop", {}, "RMSprop", {"lr": 1e-2}),
     "Adagrad": Setup(rules.Adagrad(1e-2), "Adagrad", {}, "Adagrad", {"lr": 1e-2}, fused=True),
     "Adadelta": Setup(rules.Adadelta(1e-2), "Adadelta", {}, "Adadelta", {"lr": 1e-2}),
     "Rprop": Setup(rules.Rprop(1e-2), "Rprop", {}, "Rprop", {"lr": 1e-2}),
@@ -108,7 +99,7 @@ def dualtape_in_place(setup: Setup, size: int) -> Prepared:
         params, grads = (dt.dlarray(a) for a in inputs(size))
         optimizer = getattr(dt.optim, setup.ours)(learn_rate=1e-2, **setup.ours_settings)
         state = optimizer.init(params)
-        return lambda: optimizer.update_(grads, state, params), lambda: dt.extractdata(params)
+        return lambda: optimizer.apply_(params, grads, state), lambda: dt.extractdata(params)
 
     return _moving(start)
 

@@ -170,16 +170,16 @@ def casadi() -> Callable[[], object]:
 
     x1, x2 = casadi.SX.sym("x1"), casadi.SX.sym("x2")
     y = loss(x1, x2)
-    slope = casadi.Function(
+    slope: Any = casadi.Function(
         "slope", [x1, x2], [y, *casadi.vertsplit(casadi.gradient(y, casadi.vertcat(x1, x2)))]
     )
     buffer, call = slope.buffer()
     keep = (slope, buffer)  # the bare call does not keep alive what it works on
-    point, result = np.empty(2), np.empty(3)
+    point, result = np.empty(2), np.empty(3)  # one cell for each argument and result
     for i in range(2):
-        buffer.set_arg(i, memoryview(point[i : i + 1]))
+        buffer.set_arg(i, point[i : i + 1].data)
     for i in range(3):
-        buffer.set_res(i, memoryview(result[i : i + 1]))
+        buffer.set_res(i, result[i : i + 1].data)
 
     def run(_: object = keep) -> object:
         point[:] = 2.0
