@@ -39,18 +39,18 @@ void binary(std::int64_t calls, std::int64_t n, const double* a, const double* b
 
 }  // namespace
 
-#define UNARY(name)                                                                        \
+#define UNARY(name)                                                                         \
   extern "C" void name##_(std::int64_t calls, std::int64_t n, const double* x, double* y) { \
-    unary(calls, n, x, y, [](double v) { return ::name(v); });                             \
+    unary(calls, n, x, y, [](double v) { return ::name(v); });                              \
   }
 UNARY(exp)
 UNARY(log)
 UNARY(sin)
 UNARY(tanh)
 
-#define BINARY(name, sign)                                                                              \
+#define BINARY(name, sign)                                                                                   \
   extern "C" void name##_(std::int64_t calls, std::int64_t n, const double* a, const double* b, double* y) { \
-    binary(calls, n, a, b, y, [](double u, double v) { return u sign v; });                             \
+    binary(calls, n, a, b, y, [](double u, double v) { return u sign v; });                                  \
   }
 BINARY(add, +)
 BINARY(multiply, *)

@@ -21,7 +21,7 @@ inline double correction(double beta, std::int64_t t) { return 1.0 - std::pow(be
 
 }  // namespace
 
-#define STEP(name)                                                                                          \
+#define STEP(name)                                                                                         \
   extern "C" void name(std::int64_t n, std::int64_t t, double* __restrict p_, const double* __restrict g_, \
                        double* __restrict a_, double* __restrict b_, double* __restrict c_)
 #define EACH each(n, p_, g_, a_, b_, c_, [=](double& p, double g, double& a, double& b, double& c)
@@ -29,7 +29,10 @@ inline double correction(double beta, std::int64_t t) { return 1.0 - std::pow(be
 
 STEP(sgd) {
   UNUSED(t);
-  EACH { UNUSED(a + b + c); p -= kRate * g; });
+  EACH {
+    UNUSED(a + b + c);
+    p -= kRate * g;
+  });
 }
 
 STEP(sgd_with_momentum) {
@@ -75,9 +78,7 @@ STEP(amsgrad) {
 }
 
 STEP(nadam) {
-  const auto mu = [](std::int64_t k) {
-    return kBeta1 * (1.0 - 0.5 * std::pow(0.96, static_cast<double>(k) * 4e-3));
-  };
+  const auto mu = [](std::int64_t k) { return kBeta1 * (1.0 - 0.5 * std::pow(0.96, static_cast<double>(k) * 4e-3)); };
   double product = 1.0;
   for (std::int64_t k = 1; k <= t; ++k) product *= mu(k);
   const double root = std::sqrt(correction(kBeta2, t)), epsilon = kEpsilon * root;
@@ -96,10 +97,9 @@ STEP(radam) {
   const double length = limit - 2.0 * static_cast<double>(t) * (1.0 - correct) / correct;
   const double rate = kRate / correction(kBeta1, t);
   const bool rectified = length > 5.0;
-  const double factor =
-      rectified ? rate * std::sqrt((length - 4.0) * (length - 2.0) * limit * correct /
-                                   ((limit - 4.0) * (limit - 2.0) * length))
-                : rate;
+  const double factor = rectified ? rate * std::sqrt((length - 4.0) * (length - 2.0) * limit * correct /
+                                                     ((limit - 4.0) * (limit - 2.0) * length))
+                                  : rate;
   if (rectified) {
     EACH {
       UNUSED(c);

@@ -31,9 +31,7 @@ inline Variable operator*(Variable x, Variable y) {
   return push(x.value * y.value, x.index, y.value, y.index, x.value);
 }
 
-inline Variable operator+(Variable x, Variable y) {
-  return push(x.value + y.value, x.index, 1.0, y.index, 1.0);
-}
+inline Variable operator+(Variable x, Variable y) { return push(x.value + y.value, x.index, 1.0, y.index, 1.0); }
 
 inline Variable operator/(Variable x, Variable y) {
   const double inverse = 1.0 / y.value;

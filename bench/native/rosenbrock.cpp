@@ -21,9 +21,7 @@ extern "C" void forward(std::int64_t n, const double* x, const double* v, double
 extern "C" void reverse(std::int64_t n, const double* x, const double*, double* result) {
   double* gradient = result + 1;
   // Each entry gathers from both of its terms, so that no iteration waits for the one before.
-  const auto inner = [x](std::int64_t i) {
-    return -400.0 * x[i] * (x[i + 1] - x[i] * x[i]) - 2.0 * (1.0 - x[i]);
-  };
+  const auto inner = [x](std::int64_t i) { return -400.0 * x[i] * (x[i + 1] - x[i] * x[i]) - 2.0 * (1.0 - x[i]); };
   double value = 0.0;
 #pragma omp simd reduction(+ : value)
   for (std::int64_t i = 0; i < n - 1; ++i) {
