@@ -50,6 +50,7 @@ class PyScope {
     scope_ = tape_ ? std::make_unique<tape::Scope>(tape_) : std::make_unique<tape::Scope>();
     active_ = &scope_->tape();
     nested_ = scope_->nested();
+    first_ = scope_->first();
     recording_ = active_->recording();
   }
 
@@ -72,7 +73,7 @@ class PyScope {
     }
     bool record = false;
     if (nested_) {
-      record = active_->depends_on_earlier(scope_ ? scope_->first() : 0);
+      record = active_->depends_on_earlier(first_);
       for (const Var& c : given) record = record || on_current_tape(c);
       if (Tape::current() != active_) {
         throw TapeError("pull: the recording belongs to an evaluation that is no longer the current one.");
@@ -121,6 +122,7 @@ class PyScope {
   std::unique_ptr<tape::Scope> scope_;
   Tape* active_ = nullptr;
   bool nested_ = false;
+  std::uint32_t first_ = 0;
   std::uint32_t recording_ = 0;
 };
 
