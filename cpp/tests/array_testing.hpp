@@ -23,8 +23,8 @@ using array::DType;
 inline Array random(DType dtype, const Dims& shape, unsigned seed = 1) {
   std::mt19937 engine(seed);
   std::normal_distribution<double> normal;
-  if (shape.empty() && dtype == DType::f64) return Array(normal(engine));
   Array out = Array::empty(dtype, shape);
+  if (out.is_scalar()) return Array(normal(engine));
   array::dispatch(dtype, [&]<class T>() {
     for (std::int64_t i = 0; i < out.size(); ++i) out.writable_data<T>()[i] = static_cast<T>(3 * normal(engine));
   });
@@ -33,8 +33,8 @@ inline Array random(DType dtype, const Dims& shape, unsigned seed = 1) {
 
 template <class T>
 Array array_of(const std::vector<T>& values, const Dims& shape) {
-  if (shape.empty() && array::dtype_of<T> == DType::f64) return Array(static_cast<double>(values[0]));
   Array out = Array::empty(array::dtype_of<T>, shape);
+  if (out.is_scalar()) return Array(static_cast<double>(values[0]));
   for (std::size_t i = 0; i < values.size(); ++i) out.writable_data<T>()[i] = values[i];
   return out;
 }

@@ -55,11 +55,13 @@ Dims product_shape(const Array& a, const Array& b, Dims& batch) {
                 " elements and the columns of the second " + std::to_string(sb[sb.size() - 2]) +
                 "; they must be equal (transpose one operand?).");
   }
+  const std::int64_t m = sa[sa.size() - 2], n = sb.back();
+  if (sa.size() == 2 && sb.size() == 2) return {m, n};
   const Shape batches[] = {sa.first(sa.size() - 2), sb.first(sb.size() - 2)};
   batch = broadcast_shapes("matmul, leading axes", batches);
   Dims out = batch;
-  out.push_back(sa[sa.size() - 2]);
-  out.push_back(sb.back());
+  out.push_back(m);
+  out.push_back(n);
   return out;
 }
 
@@ -107,28 +109,27 @@ void for_batch(Product<T> p, const Dims& batch, const Dims& a_steps, const Dims&
 
 template <class T>
 void multiply(Array& out, const Array& a, const Array& b, Dims batch, bool accumulate) {
-  const auto strides = [](const Array& x) { return x.strides().last(2); };
-  const std::int64_t m = a.shape()[a.shape().size() - 2], k = a.shape().back(), n = b.shape().back();
-  Product<T> p{m,
-               n,
-               k,
-               a.data<T>(),
-               strides(a)[0],
-               strides(a)[1],
-               b.data<T>(),
-               strides(b)[0],
-               strides(b)[1],
-               out.writable_data<T>(),
-               n,
-               accumulate,
-               nullptr};
+  const auto a_strides = a.strides().last(2), b_strides = b.strides().last(2);
+  Product<T> p{.m = a.shape()[a.shape().size() - 2],
+               .n = b.shape().back(),
+               .k = a.shape().back(),
+               .a = a.data<T>(),
+               .a_row = a_strides[0],
+               .a_column = a_strides[1],
+               .b = b.data<T>(),
+               .b_row = b_strides[0],
+               .b_column = b_strides[1],
+               .c = out.writable_data<T>(),
+               .c_row = b.shape().back(),
+               .accumulate = accumulate,
+               .scratch = nullptr};
   if (out.size() == 0) return;
   const Dims a_steps = batch_steps(a, batch), b_steps = batch_steps(b, batch);
   if constexpr (std::is_same_v<T, std::int64_t>) {
     for_batch(p, batch, a_steps, b_steps, integer_product);
   } else {
     // (A row times a column has an order of its own, so rows of those stay apart.)
-    if (!batch.empty() && (m > 1 || n > 1)) merge_batch(p, batch, a_steps, b_steps);
+    if (!batch.empty() && (p.m > 1 || p.n > 1)) merge_batch(p, batch, a_steps, b_steps);
     const MatrixKernels<T>& kernel = kernels<T>();
     const std::int64_t elements = kernel.scratch(p);
     Buffer scratch;
@@ -142,13 +143,15 @@ void multiply(Array& out, const Array& a, const Array& b, Dims batch, bool accum
 
 void product_into(Array& out, const Array& a, const Array& b, const Dims& batch, bool accumulate) {
   const DType dtype = out.dtype();
-  const Array left = a.cast(dtype), right = b.cast(dtype);
-  if (dtype == DType::f64)
-    multiply<double>(out, left, right, batch, accumulate);
-  else if (dtype == DType::f32)
-    multiply<float>(out, left, right, batch, accumulate);
-  else
-    multiply<std::int64_t>(out, left, right, batch, accumulate);
+  if (a.dtype() != dtype || b.dtype() != dtype) {
+    product_into(out, a.cast(dtype), b.cast(dtype), batch, accumulate);
+  } else if (dtype == DType::f64) {
+    multiply<double>(out, a, b, batch, accumulate);
+  } else if (dtype == DType::f32) {
+    multiply<float>(out, a, b, batch, accumulate);
+  } else {
+    multiply<std::int64_t>(out, a, b, batch, accumulate);
+  }
 }
 
 }  // namespace
@@ -159,7 +162,8 @@ Array matmul(const Array& a, const Array& b) {
   const DType dtype = promote(a.dtype(), b.dtype());
   Array out = Array::empty(dtype == DType::boolean ? DType::i64 : dtype, shape);
   product_into(out, a, b, batch, false);
-  return out.cast(dtype);
+  if (dtype == DType::boolean) return out.cast(dtype);
+  return out;
 }
 
 void matmul_into(Array& out, const Array& a, const Array& b, bool accumulate) {
