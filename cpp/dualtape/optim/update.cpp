@@ -53,15 +53,20 @@ Scalars as_list(const Numbers& numbers) {
   return out;
 }
 
+/// memcpy for lists that may be empty: it takes no null pointer, not even for 0 bytes.
+void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
+}
+
 /// The rule's structs are lists of doubles to those who do not know it.
 template <class R, class Hyper, class Carry>
 Scalars prepare_as(std::span<const double> hyper, double t, std::span<double> carry) {
   Hyper h;
-  std::memcpy(static_cast<void*>(&h), hyper.data(), std::min(sizeof(h), hyper.size_bytes()));
+  copy_bytes(&h, hyper.data(), std::min(sizeof(h), hyper.size_bytes()));
   Carry c;
-  std::memcpy(static_cast<void*>(&c), carry.data(), std::min(sizeof(c), carry.size_bytes()));
+  copy_bytes(&c, carry.data(), std::min(sizeof(c), carry.size_bytes()));
   const Scalars out = as_list(R::prepare(h, t, c));
-  std::memcpy(carry.data(), static_cast<void*>(&c), std::min(sizeof(c), carry.size_bytes()));
+  copy_bytes(carry.data(), &c, std::min(sizeof(c), carry.size_bytes()));
   return out;
 }
 
