@@ -121,8 +121,9 @@ def module_graph(package: Path) -> tuple[dict[str, Path], dict[str, dict[str, in
             else:
                 base = home[: len(home) - node.level + 1] if node.level else []
                 stem = ".".join([*base, *(node.module.split(".") if node.module else [])])
-                # `from . import tree` imports the module tree; `from .tree import flatten` imports tree
-                below = [f"{stem}.{alias.name}" for alias in node.names]
+                # `from . import tree` imports the module tree; `from .tree import flatten` imports tree;
+                # the extension module imports nothing of the package
+                below = [f"{stem}.{alias.name}" for alias in node.names if alias.name != "_core"]
                 names = [name if name in files else stem for name in below]
             for name in names:
                 if name in files and name != module:

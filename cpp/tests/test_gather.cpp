@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Indexing with integer arrays, against reading element by element.
-#include "array_testing.hpp"
 #include "dualtape/array/gather.hpp"
 #include "dualtape/base/error.hpp"
+#include "tests/array_testing.hpp"
 
 using namespace dualtape;
 using namespace dualtape::array;

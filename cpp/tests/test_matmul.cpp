@@ -3,9 +3,9 @@
 // and instruction set.
 #include <cmath>
 
-#include "array_testing.hpp"
 #include "dualtape/array/matmul.hpp"
 #include "dualtape/base/error.hpp"
+#include "tests/array_testing.hpp"
 
 using namespace dualtape;
 using namespace dualtape::array;

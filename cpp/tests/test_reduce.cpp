@@ -3,9 +3,9 @@
 #include <cmath>
 #include <limits>
 
-#include "array_testing.hpp"
 #include "dualtape/array/reduce.hpp"
 #include "dualtape/base/error.hpp"
+#include "tests/array_testing.hpp"
 
 using namespace dualtape;
 using namespace dualtape::array;

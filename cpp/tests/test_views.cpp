@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Views and rearrangements, against reading element by element.
-#include "array_testing.hpp"
 #include "dualtape/base/error.hpp"
+#include "tests/array_testing.hpp"
 
 using namespace dualtape;
 using namespace dualtape::array;
