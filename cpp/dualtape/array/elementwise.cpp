@@ -292,6 +292,7 @@ void accumulate(Array& to, const Array& x) {
     to = Array(to.scalar() + x.item());
     return;
   }
+  if (!to.contiguous()) to = to.copy();
   Pass pass{
       loops(to.dtype()).value[static_cast<int>(ops::Op::add)], to.dtype(), 2, {&to, &x}, {}, item_size(to.dtype())};
   run(pass, to.shape(), to.raw_writable_data(), item_size(to.dtype()));
