@@ -26,8 +26,7 @@ template <class T>
 constexpr std::int64_t kBlockK = 2048 / sizeof(T);
 template <class T>
 constexpr std::int64_t kBlockM = 960 / sizeof(T);
-template <class T>
-constexpr std::int64_t kBlockN = kPanel<T> * 20;
+constexpr std::int64_t kBlockN = kPanel<double> * 20;
 constexpr std::int64_t kReadInPlace = 128 << 10;  // bytes of an operand that is not worth packing
 
 std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
@@ -180,7 +179,7 @@ std::int64_t scratch(const Product<T>& p) {
   if (is_column(p)) return scratch(as_row(p));
   const std::int64_t k = smaller(p.k, kBlockK<T>);
   std::int64_t elements = 0;
-  if (packs_b(p)) elements += k * ((smaller(p.n, kBlockN<T>) + kPanel<T> - 1) / kPanel<T> * kPanel<T>);
+  if (packs_b(p)) elements += k * ((smaller(p.n, kBlockN) + kPanel<T> - 1) / kPanel<T> * kPanel<T>);
   if (packs_a(p)) elements += k * ((smaller(p.m, kBlockM<T>) + kTileRows - 1) / kTileRows * kTileRows);
   return elements;
 }
@@ -234,8 +233,8 @@ void product(const Product<T>& p) {
   if (!pack_a && !pack_b) return block<T>(p, nullptr, nullptr);
   T* packed_b = p.scratch;
   Product<T> part = p;
-  for (std::int64_t j = 0; j < p.n; j += kBlockN<T>) {
-    part.n = smaller(kBlockN<T>, p.n - j);
+  for (std::int64_t j = 0; j < p.n; j += kBlockN) {
+    part.n = smaller(kBlockN, p.n - j);
     for (std::int64_t k = 0; k == 0 || k < p.k; k += kBlockK<T>) {
       part.k = smaller(kBlockK<T>, p.k - k);
       part.accumulate = p.accumulate || k > 0;
