@@ -48,6 +48,15 @@ void ReversePass::extend() {
   present_.resize(vars_.size(), false);
 }
 
+std::size_t ReversePass::slot(std::uint32_t place) const { return numeric() ? tape_.node(place).record : place - first_; }
+
+void ReversePass::keep(std::uint32_t place) {
+  const Node& node = tape_.node(place);
+  if (node.kind == Kind::leaf || (numeric() && (node.tracked & kScalarOut))) return;
+  kept_.resize(vars_.size(), false);
+  kept_[slot(place)] = true;
+}
+
 void ReversePass::add(std::uint32_t place, Var cotangent) {
   if (place == kNoNode || place < first_) return;
   const Node& node = tape_.node(place);
@@ -55,27 +64,27 @@ void ReversePass::add(std::uint32_t place, Var cotangent) {
     scalars_[place - first_] += cotangent.value().is_scalar() ? cotangent.value().scalar() : cotangent.value().item();
     return;
   }
-  const std::size_t slot = numeric() ? node.record : place - first_;
-  vars_[slot] = present_[slot] ? tape::add(std::move(vars_[slot]), cotangent) : std::move(cotangent);
-  present_[slot] = true;
+  const std::size_t at = slot(place);
+  vars_[at] = present_[at] ? tape::add(std::move(vars_[at]), cotangent) : std::move(cotangent);
+  present_[at] = true;
 }
 
 bool ReversePass::reached(std::uint32_t place) const {
   const Node& node = tape_.node(place);
   if (numeric() && (node.tracked & kScalarOut)) return scalars_[place - first_] != 0.0;
-  return present_[numeric() ? node.record : place - first_];
+  return present_[slot(place)];
 }
 
 Var ReversePass::adjoint(std::uint32_t place) const {
   const Node& node = tape_.node(place);
   if (numeric() && (node.tracked & kScalarOut)) return Var(scalars_[place - first_]);
-  return vars_[numeric() ? node.record : place - first_];
+  return vars_[slot(place)];
 }
 
 Var ReversePass::take_adjoint(std::uint32_t place) {
-  // A leaf keeps its adjoint, which is the answer; every other one is used up, so that its memory can be reused.
-  return tape_.node(place).kind == Kind::leaf ? adjoint(place)
-                                              : std::exchange(vars_[numeric() ? tape_.node(place).record : place - first_], Var());
+  // An adjoint that is an answer stays; every other one is used up, so that its memory can be reused.
+  const std::size_t at = slot(place);
+  return at < kept_.size() && kept_[at] ? vars_[at] : std::exchange(vars_[at], Var());
 }
 
 Var ReversePass::value_at(std::uint32_t node, const Array& value) const {
@@ -260,6 +269,7 @@ std::vector<Var> pull_back_plain(Tape* tape, std::span<const Var> ys, std::span<
   for (std::size_t i = 0; i < ys.size(); ++i) {
     if (is_on(*tape, ys[i])) pass.add(ys[i].node(), fit(cotangents[i], ys[i].shape(), ys[i].dtype()));
   }
+  for (const Var& x : xs) pass.keep(x.node());
   pass.run(last);
   for (const Var& x : xs) {
     out.push_back(x.node() <= last && pass.reached(x.node()) ? pass.adjoint(x.node()) : zeros_like(x));

@@ -40,8 +40,11 @@ class ReversePass {
   bool numeric() const { return view_ == nullptr; }
   /// Makes room for nodes that a custom rule has appended meanwhile.
   void extend();
+  /// Keeps the adjoint of an array node when the pass has gone by; leaves and scalars keep theirs anyway.
+  void keep(std::uint32_t node);
 
  private:
+  std::size_t slot(std::uint32_t node) const;
   Var take_adjoint(std::uint32_t node);
   void pull(std::uint32_t place, Var cotangent);
   void pull_custom(std::uint32_t place);
@@ -53,6 +56,7 @@ class ReversePass {
   std::vector<double> scalars_;  // numeric passes: adjoints of scalar nodes
   std::vector<Var> vars_;        // the others: by record in numeric passes, by node otherwise
   std::vector<bool> present_;
+  std::vector<bool> kept_;       // empty where nothing but leaves is wanted
 };
 
 /// A rule from outside: the backward half of custom_vjp, custom_jvp and checkpoint.
