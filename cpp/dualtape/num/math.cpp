@@ -2,15 +2,16 @@
 #include "dualtape/num/math.hpp"
 
 #include "dualtape/num/isa.hpp"
+#include "dualtape/num/kernels/math.hpp"
 
 // sleef.h declares the first of these only where the compiler may use FMA itself, and the second as const double.
 extern "C" {
-#define DUALTAPE_MATH1(name, sleef, accuracy)                 \
+#define DUALTAPE_SLEEF1(name, sleef, accuracy)                \
   double Sleef_finz_##sleef##d1_##accuracy##purecfma(double); \
   float Sleef_finz_##sleef##f1_##accuracy##purecfma(float);   \
   double Sleef_cinz_##sleef##d1_##accuracy##purec(double);    \
   float Sleef_cinz_##sleef##f1_##accuracy##purec(float);
-#define DUALTAPE_MATH2(name, sleef, accuracy)                         \
+#define DUALTAPE_SLEEF2(name, sleef, accuracy)                        \
   double Sleef_finz_##sleef##d1_##accuracy##purecfma(double, double); \
   float Sleef_finz_##sleef##f1_##accuracy##purecfma(float, float);    \
   double Sleef_cinz_##sleef##d1_##accuracy##purec(double, double);    \
@@ -21,33 +22,51 @@ extern "C" {
 namespace dualtape::num {
 namespace {
 
-#define DUALTAPE_MATH1(name, sleef, accuracy) Sleef_finz_##sleef##d1_##accuracy##purecfma,
-#define DUALTAPE_MATH2 DUALTAPE_MATH1
-constexpr MathTable<double> kFused64 = {
-#include "dualtape/num/math.def"
-};
+// Our own functions come compiled for FMA where there is FMA: the same operations, a call less for each of them.
+#if defined(__x86_64__)
+const OwnMath& fused = avx2::own_math();
+#else
+const OwnMath& fused = generic::own_math();
+#endif
+const OwnMath& plain = generic::own_math();
 
-#define DUALTAPE_MATH1(name, sleef, accuracy) Sleef_cinz_##sleef##d1_##accuracy##purec,
-#define DUALTAPE_MATH2 DUALTAPE_MATH1
-constexpr MathTable<double> kPlain64 = {
+MathTable<double> table_f64() {
+  if (has_fma()) {
+    return {
+#define DUALTAPE_SLEEF1(name, sleef, accuracy) Sleef_finz_##sleef##d1_##accuracy##purecfma,
+#define DUALTAPE_SLEEF2 DUALTAPE_SLEEF1
+#define DUALTAPE_OWN1(name) fused.name##_f64,
 #include "dualtape/num/math.def"
-};
+    };
+  }
+  return {
+#define DUALTAPE_SLEEF1(name, sleef, accuracy) Sleef_cinz_##sleef##d1_##accuracy##purec,
+#define DUALTAPE_SLEEF2 DUALTAPE_SLEEF1
+#define DUALTAPE_OWN1(name) plain.name##_f64,
+#include "dualtape/num/math.def"
+  };
+}
 
-#define DUALTAPE_MATH1(name, sleef, accuracy) Sleef_finz_##sleef##f1_##accuracy##purecfma,
-#define DUALTAPE_MATH2 DUALTAPE_MATH1
-constexpr MathTable<float> kFused32 = {
+MathTable<float> table_f32() {
+  if (has_fma()) {
+    return {
+#define DUALTAPE_SLEEF1(name, sleef, accuracy) Sleef_finz_##sleef##f1_##accuracy##purecfma,
+#define DUALTAPE_SLEEF2 DUALTAPE_SLEEF1
+#define DUALTAPE_OWN1(name) fused.name##_f32,
 #include "dualtape/num/math.def"
-};
-
-#define DUALTAPE_MATH1(name, sleef, accuracy) Sleef_cinz_##sleef##f1_##accuracy##purec,
-#define DUALTAPE_MATH2 DUALTAPE_MATH1
-constexpr MathTable<float> kPlain32 = {
+    };
+  }
+  return {
+#define DUALTAPE_SLEEF1(name, sleef, accuracy) Sleef_cinz_##sleef##f1_##accuracy##purec,
+#define DUALTAPE_SLEEF2 DUALTAPE_SLEEF1
+#define DUALTAPE_OWN1(name) plain.name##_f32,
 #include "dualtape/num/math.def"
-};
+  };
+}
 
 }  // namespace
 
-const MathTable<double> math_f64 = has_fma() ? kFused64 : kPlain64;
-const MathTable<float> math_f32 = has_fma() ? kFused32 : kPlain32;
+const MathTable<double> math_f64 = table_f64();
+const MathTable<float> math_f32 = table_f32();
 
 }  // namespace dualtape::num

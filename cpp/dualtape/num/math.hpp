@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: MIT
 // Math functions of one double or float, under NumPy's names, with the bits of the vector functions of
-// lanes_math.hpp: SLEEF's deterministic family, the one with FMA where the machine has it. Which one is decided
-// when the library is loaded; a call goes through a table of function pointers.
+// lanes_math.hpp. Most are SLEEF's deterministic family, the one with FMA where the machine has it. Which one is
+// decided when the library is loaded; a call goes through a table of function pointers. math.def lists them.
 #pragma once
 
 #include <type_traits>
 
 namespace dualtape::num {
 
-/// The functions of math.def for numbers of type T.
+/// The functions of math.def for numbers of type T, before repairs.
 template <class T>
 struct MathTable {
-#define DUALTAPE_MATH1(name, sleef, accuracy) T (*name)(T);
-#define DUALTAPE_MATH2(name, sleef, accuracy) T (*name)(T, T);
+#define DUALTAPE_SLEEF1(name, sleef, accuracy) T (*name)(T);
+#define DUALTAPE_SLEEF2(name, sleef, accuracy) T (*name)(T, T);
+#define DUALTAPE_OWN1(name) T (*name)(T);
 #include "dualtape/num/math.def"
 };
 extern const MathTable<double> math_f64;
 extern const MathTable<float> math_f32;
 
-#define DUALTAPE_MATH1(name, sleef, accuracy)               \
-  inline double name(double x) { return math_f64.name(x); } \
-  inline float name(float x) { return math_f32.name(x); }
-#define DUALTAPE_MATH2(name, sleef, accuracy)                            \
-  inline double name(double a, double b) { return math_f64.name(a, b); } \
-  inline float name(float a, float b) { return math_f32.name(a, b); }
+#define DUALTAPE_SLEEF1(name, sleef, accuracy)                                     \
+  [[gnu::always_inline]] inline double name(double x) { return math_f64.name(x); } \
+  [[gnu::always_inline]] inline float name(float x) { return math_f32.name(x); }
+#define DUALTAPE_SLEEF2(name, sleef, accuracy)                                                  \
+  [[gnu::always_inline]] inline double name(double a, double b) { return math_f64.name(a, b); } \
+  [[gnu::always_inline]] inline float name(float a, float b) { return math_f32.name(a, b); }
+#define DUALTAPE_OWN1(name) DUALTAPE_SLEEF1(name, own, own)
 #include "dualtape/num/math.def"
 
 [[gnu::always_inline]] inline double sqrt(double x) { return __builtin_sqrt(x); }
@@ -55,5 +57,19 @@ requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B>
 /// The largest finite number of a's type.
 [[gnu::always_inline]] inline double largest(double) { return __DBL_MAX__; }
 [[gnu::always_inline]] inline float largest(float) { return __FLT_MAX__; }
+
+}  // namespace dualtape::num
+
+#include "dualtape/num/repairs.hpp"
+
+namespace dualtape::num {
+
+#define DUALTAPE_REPAIRED1(name, sleef, accuracy)                                   \
+  [[gnu::always_inline]] inline double name(double x) { return repaired::name(x); } \
+  [[gnu::always_inline]] inline float name(float x) { return repaired::name(x); }
+#define DUALTAPE_REPAIRED2(name, sleef, accuracy)                                                \
+  [[gnu::always_inline]] inline double name(double a, double b) { return repaired::name(a, b); } \
+  [[gnu::always_inline]] inline float name(float a, float b) { return repaired::name(a, b); }
+#include "dualtape/num/math.def"
 
 }  // namespace dualtape::num

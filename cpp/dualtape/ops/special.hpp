@@ -57,7 +57,7 @@ T digamma_value(const T& x) {
   const T w = 1 / (z * z);
   const T value = sum + (log(z) - T(0.5) / z - w * polynomial(bernoulli, w));
   const auto pole = (x < 0) & (x == floor(x));
-  return select(pole, T(kNaN), select(reflect, value - T(kPi) / tan(T(kPi) * (x - rint(x))), value));
+  return select(pole, T(kNaN), select(reflect, value - T(kPi) / tan(T(kPi) * select(x == 0, x, x - rint(x))), value));
 }
 
 /// The derivative of digamma.
