@@ -300,33 +300,33 @@ PyObject* astype_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   return make_labelled(tape::cast(var_of(x), dtype_from("astype", given[0])), labels_of(x));
 }
 
-/// Every shaped function of one array, once: F(name, signature and doc).
+/// Every shaped function of one array, once: F(name, what follows the array in its signature, doc).
 #define DUALTAPE_SHAPED(F)                                                                                           \
-  F(sum, "(axis=None, keepdims=False)\n--\n\nSum over all elements, or along an axis or a tuple of axes.")             \
-  F(mean, "(axis=None, keepdims=False)\n--\n\nMean of all elements, or along an axis or a tuple of axes.")             \
-  F(prod, "(axis=None, keepdims=False)\n--\n\nProduct; its derivative is right where elements are zero.")              \
-  F(max, "(axis=None, keepdims=False)\n--\n\nLargest element; NaN wins. Equal ones share the derivative evenly.")      \
-  F(min, "(axis=None, keepdims=False)\n--\n\nSmallest element; NaN wins. Equal ones share the derivative evenly.")     \
-  F(any, "(axis=None, keepdims=False)\n--\n\nWhether any element is true, as bool (a constant).")                      \
-  F(all, "(axis=None, keepdims=False)\n--\n\nWhether all elements are true, as bool (a constant).")                    \
-  F(var, "(axis=None, ddof=0, keepdims=False)\n--\n\nVariance; the divisor is N - ddof.")                              \
-  F(std, "(axis=None, ddof=0, keepdims=False)\n--\n\nStandard deviation; the divisor is N - ddof.")                    \
-  F(argmax, "(axis=None, keepdims=False)\n--\n\nPosition of the first largest element, as int64 (a constant).")        \
-  F(argmin, "(axis=None, keepdims=False)\n--\n\nPosition of the first smallest element, as int64 (a constant).")       \
-  F(cumsum, "(axis=None)\n--\n\nCumulative sum along an axis, or of the flattened array.")                             \
-  F(reshape, "(*shape)\n--\n\nThe same elements in another shape; one extent may be -1. A view where possible.")       \
-  F(ravel, "()\n--\n\nThe elements in one axis. A view where possible.")                                               \
-  F(transpose, "(*axes)\n--\n\nA view with the axes permuted, by default reversed.")                                   \
-  F(swapaxes, "(axis1, axis2)\n--\n\nA view with two axes exchanged.")                                                 \
-  F(moveaxis, "(source, destination)\n--\n\nA view with axes moved to other places.")                                  \
-  F(squeeze, "(axis=None)\n--\n\nA view without axes of extent 1.")                                                    \
-  F(expand_dims, "(axis)\n--\n\nA view with new axes of extent 1.")                                                    \
-  F(broadcast_to, "(shape)\n--\n\nThe array repeated along axes of extent 1 and new leading axes, without a copy.")     \
-  F(take, "(indices, axis=None)\n--\n\nElements at integer positions along an axis, or of the flattened array.")       \
-  F(astype, "(dtype)\n--\n\nThe values in another dtype; derivatives pass between float32 and float64.")               \
-  F(logsumexp, "(axis=None, keepdims=False)\n--\n\nlog(sum(exp(x))), without overflow.")                               \
-  F(softmax, "(axis=None)\n--\n\nexp(x) / sum(exp(x)) along an axis: by default C where labelled, else the last.")     \
-  F(log_softmax, "(axis=None)\n--\n\nlog(softmax(x)), without underflow.")
+  F(sum, "axis=None, keepdims=False", "Sum over all elements, or along an axis or a tuple of axes.")             \
+  F(mean, "axis=None, keepdims=False", "Mean of all elements, or along an axis or a tuple of axes.")             \
+  F(prod, "axis=None, keepdims=False", "Product; its derivative is right where elements are zero.")              \
+  F(max, "axis=None, keepdims=False", "Largest element; NaN wins. Equal ones share the derivative evenly.")      \
+  F(min, "axis=None, keepdims=False", "Smallest element; NaN wins. Equal ones share the derivative evenly.")     \
+  F(any, "axis=None, keepdims=False", "Whether any element is true, as bool (a constant).")                      \
+  F(all, "axis=None, keepdims=False", "Whether all elements are true, as bool (a constant).")                    \
+  F(var, "axis=None, ddof=0, keepdims=False", "Variance; the divisor is N - ddof.")                              \
+  F(std, "axis=None, ddof=0, keepdims=False", "Standard deviation; the divisor is N - ddof.")                    \
+  F(argmax, "axis=None, keepdims=False", "Position of the first largest element, as int64 (a constant).")        \
+  F(argmin, "axis=None, keepdims=False", "Position of the first smallest element, as int64 (a constant).")       \
+  F(cumsum, "axis=None", "Cumulative sum along an axis, or of the flattened array.")                             \
+  F(reshape, "*shape", "The same elements in another shape; one extent may be -1. A view where possible.")       \
+  F(ravel, "", "The elements in one axis. A view where possible.")                                               \
+  F(transpose, "*axes", "A view with the axes permuted, by default reversed.")                                   \
+  F(swapaxes, "axis1, axis2", "A view with two axes exchanged.")                                                 \
+  F(moveaxis, "source, destination", "A view with axes moved to other places.")                                  \
+  F(squeeze, "axis=None", "A view without axes of extent 1.")                                                    \
+  F(expand_dims, "axis", "A view with new axes of extent 1.")                                                    \
+  F(broadcast_to, "shape", "The array repeated along axes of extent 1 and new leading axes, without a copy.")     \
+  F(take, "indices, axis=None", "Elements at integer positions along an axis, or of the flattened array.")       \
+  F(astype, "dtype", "The values in another dtype; derivatives pass between float32 and float64.")               \
+  F(logsumexp, "axis=None, keepdims=False", "log(sum(exp(x))), without overflow.")                               \
+  F(softmax, "axis=None", "exp(x) / sum(exp(x)) along an axis: by default C where labelled, else the last.")     \
+  F(log_softmax, "axis=None", "log(softmax(x)), without underflow.")
 
 template <Impl impl>
 PyObject* as_method(PyObject* self, Args args, Py_ssize_t count, PyObject* kwnames) {
@@ -440,7 +440,8 @@ PyMethodDef several[] = {
 
 const std::vector<PyMethodDef>& shaped_methods() {
   static const std::vector<PyMethodDef> methods = {
-#define DUALTAPE_METHOD(name, doc) {#name, fast(as_method<name##_>), kFast, #name doc},
+#define DUALTAPE_METHOD(name, signature, doc) \
+  {#name, fast(as_method<name##_>), kFast, #name "($self, /, " signature ")\n--\n\n" doc},
       DUALTAPE_SHAPED(DUALTAPE_METHOD)
 #undef DUALTAPE_METHOD
   };
@@ -449,7 +450,8 @@ const std::vector<PyMethodDef>& shaped_methods() {
 
 void bind_functions(pybind11::module_& module) {
   static PyMethodDef functions[] = {
-#define DUALTAPE_FUNCTION(name, doc) {#name, fast(as_function<name##_>), kFast, #name doc},
+#define DUALTAPE_FUNCTION(name, signature, doc) \
+  {#name, fast(as_function<name##_>), kFast, #name "(x, /, " signature ")\n--\n\n" doc},
       DUALTAPE_SHAPED(DUALTAPE_FUNCTION)
 #undef DUALTAPE_FUNCTION
   };
