@@ -210,7 +210,7 @@ def _apply_rule(rule: Callable[..., Any], arguments: _Arguments) -> Any:
                 tangents.append(stop_gradient(primal) * 0.0)
             else:
                 tangents.append(tangent if k is None else tangent[k])
-        return rule(primals, arguments.tangents(tangents))  # type: ignore[no-any-return]
+        return rule(primals, arguments.tangents(tangents))
 
     if not directions:
         value, tangent = run(None)
