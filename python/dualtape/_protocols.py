@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""NumPy's protocols: what happens when one of NumPy's own functions meets a dlarray.
+
+The methods ``__array_ufunc__`` and ``__array_function__`` of dlarray call the two functions of this file. A
+function that `dualtape.numpy` has is called there, found by identity in a dict that is built once. Another
+one gets plain ndarrays where nothing is being differentiated, and is refused where a derivative would be
+lost.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import dualtape.numpy as dnp
+from dualtape import _core
+from dualtape._core import TraceError, dlarray
+from dualtape.numpy._elementwise import UFUNCS as _ELEMENTWISE
+from dualtape.numpy._elementwise import refuse_out
+
+Function = Callable[..., Any]
+
+_UFUNCS: dict[np.ufunc, Function] = dict(_ELEMENTWISE)
+_UFUNCS |= {
+    value: getattr(dnp, name)
+    for name, value in vars(np).items()
+    if isinstance(value, np.ufunc) and value not in _UFUNCS and name in dnp.__all__
+}
+
+#: Ufuncs whose ``reduce`` has a shaped op.
+_REDUCTIONS: dict[np.ufunc, Function] = {
+    np.add: dnp.sum,
+    np.multiply: dnp.prod,
+    np.maximum: dnp.max,
+    np.minimum: dnp.min,
+    np.logical_and: dnp.all,
+    np.logical_or: dnp.any,
+}
+
+#: Functions of NumPy that are no ufuncs.
+_FUNCTIONS: dict[Function, Function] = {
+    theirs: getattr(ours, name)
+    for namespace, ours in ((np, dnp), (np.linalg, dnp.linalg))
+    for name in ours.__all__
+    if callable(theirs := getattr(namespace, name, None)) and not isinstance(theirs, (np.ufunc, type))
+}
+_FUNCTIONS[np.linalg.matmul] = dnp.matmul
+
+
+def _name(function: Any) -> str:
+    module = getattr(function, "__module__", None) or "numpy"
+    return f"{module}.{function.__name__}"
+
+
+def _dlarrays(*objects: Any) -> Iterator[dlarray]:
+    for item in objects:
+        if isinstance(item, dlarray):
+            yield item
+        elif isinstance(item, (list, tuple)):
+            yield from _dlarrays(*item)
+        elif isinstance(item, dict):
+            yield from _dlarrays(*item.values())
+
+
+def _constants(item: Any) -> Any:
+    """The same with ndarrays in place of dlarrays."""
+    if isinstance(item, dlarray):
+        return np.asarray(item)
+    if isinstance(item, (list, tuple)):
+        return type(item)(map(_constants, item))
+    if isinstance(item, dict):
+        return {key: _constants(value) for key, value in item.items()}
+    return item
+
+
+def _on_constants(function: Function, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    for x in _dlarrays(*args, kwargs):
+        if x.tracked:
+            raise TraceError(
+                f"{name}{x.shape}: dualtape has no derivative of this function; a dlarray that is being "
+                "differentiated was given; write it with functions of dualtape.numpy, give it a rule of "
+                "its own with custom_vjp, or cut it off on purpose with extractdata(x)."
+            )
+    return function(*_constants(args), **_constants(kwargs))
+
+
+def array_ufunc(self: dlarray, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """What ``dlarray.__array_ufunc__`` does.
+
+    Parameters
+    ----------
+    self : dlarray
+    ufunc : numpy.ufunc
+    method : {"__call__", "reduce", "accumulate", "outer", "reduceat", "at"}
+    *inputs, **kwargs
+        Operands, of which at least one is a dlarray, and options.
+
+    Returns
+    -------
+    dlarray
+        Or what NumPy returns, for a ufunc that dualtape does not have and constant operands.
+
+    Raises
+    ------
+    TypeError
+        For ``out=`` and options that dualtape does not take.
+    TraceError
+        Where a derivative would be lost.
+    """
+    if method == "__call__" and not kwargs:
+        function = _UFUNCS.get(ufunc)
+        if function is not None:
+            return function(*inputs)
+    return _special_call(ufunc, method, inputs, kwargs)
+
+
+def _special_call(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Calls of a ufunc with options, its methods, and ufuncs from elsewhere."""
+    name = _name(ufunc)
+    if kwargs.get("out") is not None:
+        refuse_out(name)
+    function = _UFUNCS.get(ufunc) or _from_scipy(ufunc)
+    if function is None:
+        return _on_constants(getattr(ufunc, method), name, inputs, kwargs)
+    if method == "__call__":
+        dtype = kwargs.pop("dtype", None)
+        if dtype is not None:
+            inputs = tuple(dnp.asarray(x, dtype) for x in inputs)
+        if kwargs.get("where") is not None:
+            raise TypeError(
+                f"{name}: where= is not taken; the result would be undefined elsewhere; use numpy.where."
+            )
+        kwargs = {key: value for key, value in kwargs.items() if key not in ("casting", "order", "subok")}
+        return function(*inputs, **kwargs)
+    if method == "reduce" and ufunc in _REDUCTIONS:
+        (x, *rest) = inputs
+        return (
+            _REDUCTIONS[ufunc](x, *rest, **kwargs) if rest else _REDUCTIONS[ufunc](x, **{"axis": 0} | kwargs)
+        )
+    if method == "accumulate" and ufunc is np.add:
+        return dnp.cumsum(*inputs, **{"axis": 0} | kwargs if len(inputs) == 1 else kwargs)
+    if method == "outer" and not kwargs:
+        a, b = map(dnp.asarray, inputs)
+        return function(_core.reshape(a, a.shape + (1,) * b.ndim), b)
+    return _on_constants(getattr(ufunc, method), f"{name}.{method}", inputs, kwargs)
+
+
+def _from_scipy(ufunc: np.ufunc) -> Function | None:
+    """The function of dualtape.scipy.special that a ufunc of SciPy stands for; remembered."""
+    special = sys.modules.get("scipy.special")
+    if special is not None and getattr(special, ufunc.__name__, None) is ufunc:
+        from dualtape.scipy import special as ours
+
+        if ufunc.__name__ in ours.__all__:
+            return _UFUNCS.setdefault(ufunc, getattr(ours, ufunc.__name__))
+    return None
+
+
+def array_function(
+    self: dlarray, func: Function, types: tuple[type, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What ``dlarray.__array_function__`` does.
+
+    Parameters
+    ----------
+    self : dlarray
+    func : callable
+        The function of NumPy that was called.
+    types : collection of type
+        Types among the arguments that have the protocol.
+    args, kwargs
+        Its arguments.
+
+    Returns
+    -------
+    dlarray
+        Or what NumPy returns, for a function that dualtape does not have and constant arguments.
+
+    Raises
+    ------
+    TraceError
+        Where a derivative would be lost.
+    """
+    function = _FUNCTIONS.get(func)
+    if function is not None:
+        return function(*args, **kwargs)
+    if not all(issubclass(t, (dlarray, np.ndarray)) for t in types):
+        return NotImplemented
+    return _on_constants(func, _name(func), args, kwargs)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""`dualtape.scipy.special`: SciPy's names for the special functions of the table of ops.
+
+SciPy's own ufuncs work on dlarrays too, and come here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dualtape import _core
+from dualtape._core import dlarray
+
+__all__ = [
+    "digamma",
+    "erf",
+    "erfc",
+    "expit",
+    "gammaln",
+    "log_expit",
+    "log_softmax",
+    "logsumexp",
+    "polygamma",
+    "psi",
+    "softmax",
+    "softplus",
+    "xlogy",
+]
+
+Axis = int | tuple[int, ...] | None
+
+_ops = _core.elementwise
+
+erf, erfc = _ops.erf, _ops.erfc
+gammaln = _ops.gammaln
+digamma = psi = _ops.digamma
+expit = _ops.logistic
+softplus = _ops.softplus
+xlogy = _ops.xlogy
+
+
+def log_expit(x: Any) -> dlarray:
+    """The logarithm of the logistic function, as scipy.special.log_expit."""
+    return -softplus(_ops.negative(x))
+
+
+def polygamma(n: Any, x: Any) -> dlarray:
+    """The n-th derivative of digamma, as scipy.special.polygamma.
+
+    Parameters
+    ----------
+    n : int or array of ints
+        The order, 0 to 20. It has no derivative. In an array all orders must be 1 or more.
+    x : array
+        For orders above 1 only positive values; others give NaN.
+
+    Returns
+    -------
+    dlarray
+    """
+    if isinstance(n, (int, np.integer)):
+        if n == 0:
+            return digamma(x)
+        if n == 1:
+            return _ops.trigamma(x)
+    return _ops.polygamma(n, x)
+
+
+def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False) -> dlarray:
+    """log(sum(b * exp(a))) over axes, by default all, as scipy.special.logsumexp.
+
+    Parameters
+    ----------
+    a : array
+    axis : int or tuple of ints, optional
+    b : array, optional
+        Factors of the exponentials.
+    keepdims : bool
+        Whether axes stay, with extent 1.
+
+    Returns
+    -------
+    dlarray
+        NaN where the sum is negative.
+    """
+    if b is None:
+        return _core.logsumexp(a, axis, keepdims)
+    # Whatever is taken out of the exponential comes back in front of it, so it may be a constant.
+    top = _core.stop_gradient(_core.max(a, axis, True))
+    top = _ops.where(_ops.isfinite(top), top, 0.0)
+    total = _core.sum(b * _ops.exp(_ops.subtract(a, top)), axis, keepdims)
+    return _ops.log(total) + _core.reshape(top, total.shape)
+
+
+def softmax(x: Any, axis: Axis = None) -> dlarray:
+    """exp(x) / sum(exp(x)) over axes, by default all, as scipy.special.softmax."""
+    return _core.softmax(x, axis) if isinstance(axis, int) else _ops.exp(log_softmax(x, axis))
+
+
+def log_softmax(x: Any, axis: Axis = None) -> dlarray:
+    """log(softmax(x)) over axes, by default all, as scipy.special.log_softmax."""
+    if isinstance(axis, int):
+        return _core.log_softmax(x, axis)
+    return _ops.subtract(x, _core.logsumexp(x, axis, True))
