@@ -19,9 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_one_version_everywhere() -> None:
     with (ROOT / "pyproject.toml").open("rb") as stream:
         declared = tomllib.load(stream)["project"]["version"]
-    cmake = re.search(
-        r"project\(dualtape VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    )
+    cmake = re.search(r"project\(dualtape VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))
     assert cmake is not None
     assert dt.__version__ == declared == cmake[1] == _core.build_info()["version"]
     assert importlib.metadata.version("dualtape") == declared

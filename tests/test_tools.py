@@ -85,9 +85,7 @@ def test_a_folder_that_is_no_floor_is_found(house: Path) -> None:
 def test_an_import_cycle_is_found(house: Path) -> None:
     (house / "python/dualtape/tree.py").write_text("import os\nfrom . import _late\n", encoding="utf-8")
     problems = list(layers.check_python(house))
-    assert problems == [
-        "python/dualtape/_late.py:1: import cycle dualtape.tree -> dualtape._late -> dualtape.tree"
-    ]
+    assert problems == ["python/dualtape/_late.py:1: import cycle dualtape.tree -> dualtape._late -> dualtape.tree"]
 
 
 def test_import_time_prints_a_figure() -> None:

@@ -180,9 +180,7 @@ def main():
         call = f"torch.optim.{torch_name}({', '.join(f'{k}={v!r}' for k, v in torch_options.items())})"
         for problem in PROBLEMS:
             points = trajectory(torch_name, torch_options, problem)
-            cases.append(
-                {"optimizer": name, "options": options, "torch": call, "problem": problem, "points": points}
-            )
+            cases.append({"optimizer": name, "options": options, "torch": call, "problem": problem, "points": points})
     rows = ",\n".join(json.dumps(case) for case in cases)
     head = json.dumps({"torch": torch.__version__.split("+")[0], "steps": STEPS})
     TARGET.parent.mkdir(exist_ok=True)

@@ -194,12 +194,8 @@ def definitions(module: ModuleType) -> Iterator[str]:
     values = {name: value for name, value in sorted(vars(module).items()) if not name.startswith("__")}
     classes = [(name, value) for name, value in values.items() if isinstance(value, type)]
     for name, cls in sorted(classes, key=lambda item: (len(item[1].__mro__), item[0])):
-        bases = ", ".join(
-            base.__name__ for base in cls.__bases__ if base is not object and not is_pybind(cls)
-        )
-        final = (
-            "" if issubclass(cls, BaseException) or is_pybind(cls) or cls.__flags__ & 1 << 10 else "@final\n"
-        )
+        bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object and not is_pybind(cls))
+        final = "" if issubclass(cls, BaseException) or is_pybind(cls) or cls.__flags__ & 1 << 10 else "@final\n"
         body = list(members(cls)) or ["    ..."]
         head = f"class {name}({bases}):" if bases else f"class {name}:"
         yield f"{final}{head}" + (" ...\n" if body == ["    ..."] else "\n" + "\n".join(body) + "\n")
@@ -210,9 +206,7 @@ def definitions(module: ModuleType) -> Iterator[str]:
 
 def stub() -> str:
     """The text of the stub."""
-    tables = "".join(
-        f"{name}: ModuleType\n" for name, value in vars(_core).items() if isinstance(value, ModuleType)
-    )
+    tables = "".join(f"{name}: ModuleType\n" for name, value in vars(_core).items() if isinstance(value, ModuleType))
     return f"{HEAD}\n__version__: str\n{tables}\n" + "\n".join(definitions(_core)) + "\n"
 
 
