@@ -91,6 +91,13 @@ PyObject* unary_slot(PyObject* self) {
 }
 
 PyObject* power_slot(PyObject* base, PyObject* exponent, PyObject* modulus) {
+  // By far the most frequent power is a square, and the interpreter has one object for the number 2.
+  static PyObject* const two = PyLong_FromLong(2);
+  if (exponent == two && is_dlarray(base) && is_bare_scalar(as_dlarray(base)) && modulus == Py_None) {
+    const Var& x = as_dlarray(base)->var;
+    const double value = x.value().scalar();
+    return guarded([&] { return record_unary(Op::square, {value, x.node(), x.recording()}, value * value); });
+  }
   if (modulus != Py_None) {
     PyErr_SetString(PyExc_TypeError, "pow: a modulus is not supported for dlarrays; use remainder.");
     return nullptr;
@@ -199,7 +206,8 @@ PyObject* bitwise(const char* ufunc, PyObject* left, PyObject* right) {
     std::vector<Var> operands;
     for (int i = 0; i < (right ? 2 : 1); ++i) {
       operands.push_back(operand(ufunc, objects[i], &weak[i]));
-      if (is_float(operands.back().dtype())) {
+      const bool integer = weak[i] && PyLong_Check(objects[i]);  // bools included
+      if (is_float(operands.back().dtype()) && !integer) {
         throw DTypeError(std::string(ufunc) + ": bits of floating-point numbers have no meaning here; the operands must be bool or integer arrays, such as comparisons.");
       }
     }

@@ -23,8 +23,8 @@ inline DlArray* new_object() {
   DlArray* object;
   if (free_count) {
     object = free_objects[--free_count];
+    // It has kept its reference to the type.
     Py_SET_REFCNT(reinterpret_cast<PyObject*>(object), 1);
-    Py_INCREF(dlarray_type);
   } else {
     object = PyObject_New(DlArray, dlarray_type);
     if (!object) throw PythonError{};
@@ -33,27 +33,30 @@ inline DlArray* new_object() {
   return object;
 }
 
-void drop_extras(DlArray* array) {
-  Extras* extras = array->extras;
-  if (!extras) return;
-  array->extras = nullptr;
+/// Frees the extras and hands over the reference to the base, or null.
+PyObject* drop_extras(DlArray* array) {
+  Extras* extras = std::exchange(array->extras, nullptr);
+  PyObject* base = nullptr;
   Py_XDECREF(extras->labels);
   if (extras->view) {
-    Py_DECREF(reinterpret_cast<PyObject*>(extras->view->base));
+    base = reinterpret_cast<PyObject*>(extras->view->base);
     delete extras->view;
   }
   delete extras;
+  return base;
 }
 
 void dealloc(PyObject* self) {
   DlArray* array = as_dlarray(self);
-  if (array->extras) drop_extras(array);
-  array->var.~Var();
+  if (!is_bare_scalar(array)) {
+    if (array->extras) drop_extras(array);
+    array->var.~Var();
+  }
   if (free_count < kMaxFree) {
     free_objects[free_count++] = array;
-  } else {
-    PyObject_Free(self);
+    return;
   }
+  PyObject_Free(self);
   Py_DECREF(dlarray_type);
 }
 

@@ -16,6 +16,12 @@ using tape::Scope;
 using tape::Tape;
 
 PyObject* make_leaf(Tape& tape, PyObject* array) {
+  if (is_bare_scalar(as_dlarray(array))) {
+    const Var& x = as_dlarray(array)->var;
+    const double value = x.value().scalar();
+    const std::uint32_t origin = x.recording() == tape.recording() ? x.node() : tape::kNoNode;
+    return make_scalar(value, tape.push_value(tape::Kind::leaf, value, origin), tape.recording());
+  }
   const Var& x = var_of(array);
   if (!array::is_float(x.dtype())) {
     throw DTypeError("derivative: an array of " + std::string(array::name(x.dtype())) + " has no derivatives; convert it with x.astype(float).");
@@ -43,16 +49,20 @@ using Args = PyObject* const*;
 /// A callable of Python for each dlarray of a tree, made for one call of `tree_map`.
 template <class Body>
 Ref map_tree(PyObject* tree, Body& body) {
-  PyMethodDef definition{"each", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(+[](PyObject* self, PyObject* leaf) -> PyObject* {
+  // A traceback may keep the callable for longer than this call, so its definition is static, and the capsule takes
+  // a name at the end, by which the body is no longer found.
+  static PyMethodDef definition{"each", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(+[](PyObject* self, PyObject* leaf) -> PyObject* {
                            if (!is_dlarray(leaf)) return Py_NewRef(leaf);
-                           Body& apply = *static_cast<Body*>(PyCapsule_GetPointer(self, nullptr));
-                           return guarded([&] { return apply(leaf); });
+                           Body* apply = static_cast<Body*>(PyCapsule_GetPointer(self, nullptr));
+                           return apply ? guarded([&] { return (*apply)(leaf); }) : nullptr;
                          })),
                          METH_O, nullptr};
   Ref capsule(checked(PyCapsule_New(&body, nullptr, nullptr)));
   Ref function(checked(PyCFunction_New(&definition, capsule.get())));
   PyObject* args[] = {function.get(), tree};
-  return Ref(checked(PyObject_Vectorcall(package_attribute("dualtape.tree", "tree_map"), args, 2, nullptr)));
+  PyObject* out = PyObject_Vectorcall(package_attribute("dualtape.tree", "tree_map"), args, 2, nullptr);
+  PyCapsule_SetName(capsule.get(), "over");
+  return Ref(checked(out));
 }
 
 /// An argument as the function sees it: dlarrays become leaves, in trees too.
@@ -70,6 +80,10 @@ Ref traced_argument(Tape& tape, PyObject* argument) {
 }  // namespace
 
 PyObject* outcome_of(Scope& scope, PyObject* owned) {
+  if (is_dlarray(owned) && is_bare_scalar(as_dlarray(owned)) && Py_REFCNT(owned) == 1 && !scope.nested()) {
+    as_dlarray(owned)->var.forget();
+    return owned;
+  }
   Ref object(owned);
   if (is_dlarray(owned)) {
     DlArray* array = as_dlarray(owned);
@@ -167,7 +181,7 @@ bool is_traced(const Var& var) {
 
 Tape& require_tape(PyObject* y) {
   Tape* tape = Tape::current();
-  if (!tape) {
+  if (!tape || !Scope::innermost()) {
     throw TapeError("dlgradient: no function is being evaluated for derivatives; call dlgradient inside a function that is passed to dlfeval.");
   }
   if (!is_dlarray(y)) {
@@ -187,7 +201,8 @@ Tape& require_tape(PyObject* y) {
 PyObject* scalar_gradient(PyObject* y, Args xs, Py_ssize_t count) {
   constexpr Py_ssize_t kMost = 8;
   Tape* tape = Tape::current();
-  if (!tape || count > kMost || !is_dlarray(y) || !is_bare_scalar(as_dlarray(y)) || Scope::innermost()->nested()) return nullptr;
+  const Scope* scope = Scope::innermost();  // null while a pull runs a rule on a tape that is closed
+  if (!tape || !scope || scope->nested() || count > kMost || !is_dlarray(y) || !is_bare_scalar(as_dlarray(y))) return nullptr;
   const Var& value = as_dlarray(y)->var;
   if (value.recording() != tape->recording()) return nullptr;
   std::uint32_t nodes[kMost];
@@ -201,8 +216,7 @@ PyObject* scalar_gradient(PyObject* y, Args xs, Py_ssize_t count) {
   const std::size_t n = static_cast<std::size_t>(count);
   if (!tape::pull_back_scalars(*tape, value.node(), {nodes, n}, {gradients, n})) return nullptr;
   const auto result = [&](Py_ssize_t i) {
-    const std::uint32_t place = tape->push(tape::Kind::opaque, {}, gradients[i], tape::kScalarOut, tape::kNoNode, nullptr);
-    return make_scalar(gradients[i], place, tape->recording());
+    return make_scalar(gradients[i], tape->push_value(tape::Kind::opaque, gradients[i]), tape->recording());
   };
   if (count == 1) return result(0);
   Ref out(checked(PyTuple_New(count)));

@@ -4,6 +4,7 @@
 #include "dualtape/base/buffer.hpp"
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -16,23 +17,32 @@ constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kSmallStep = 64;
 constexpr std::size_t kSmallClasses = 32;  // pieces of up to 2 KiB are recycled
 constexpr std::size_t kSmallKept = 256;    // per class
+constexpr std::size_t kSmallest = kSmallStep * kSmallClasses;
 constexpr std::size_t kLargeKept = std::size_t{64} << 20;
+constexpr std::size_t kLargeClasses = 64;
 
-std::size_t round_up(std::size_t bytes, std::size_t step) { return (bytes + step - 1) / step * step; }
+/// Large blocks come in four sizes per power of two, so that one fits the next request of about its size.
+struct LargeClass {
+  std::size_t index;
+  std::size_t bytes;
+};
+LargeClass large_class(std::size_t bytes) {
+  const int exponent = std::bit_width(bytes - 1) - 1;  // bytes > kSmallest, so there are bits enough
+  const std::size_t step = std::size_t{1} << (exponent - 2);
+  const std::size_t quarters = (bytes + step - 1) >> (exponent - 2);  // 5 to 8
+  const std::size_t index = static_cast<std::size_t>(exponent - std::bit_width(kSmallest) + 1) * 4 + quarters - 5;
+  return {index, quarters * step};
+}
 
 void* allocate_aligned(std::size_t bytes) {
-  void* memory = std::aligned_alloc(kAlignment, round_up(bytes ? bytes : 1, kAlignment));
+  void* memory = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   if (!memory) throw std::bad_alloc();
   return memory;
 }
 
 struct Caches {
-  struct Large {
-    void* memory;
-    std::size_t bytes;
-  };
   std::array<std::vector<void*>, kSmallClasses> small;
-  std::vector<Large> large;
+  std::array<std::vector<void*>, kLargeClasses> large;
   std::size_t large_bytes = 0;
 
   ~Caches() {
@@ -40,12 +50,12 @@ struct Caches {
     alive = false;
   }
   void release() {
-    for (auto& pieces : small) {
-      for (void* piece : pieces) std::free(piece);
-      pieces.clear();
+    for (auto* lists : {small.data(), large.data()}) {
+      for (std::size_t i = 0; i < (lists == small.data() ? kSmallClasses : kLargeClasses); ++i) {
+        for (void* piece : lists[i]) std::free(piece);
+        lists[i].clear();
+      }
     }
-    for (const Large& block : large) std::free(block.memory);
-    large.clear();
     large_bytes = 0;
   }
 
@@ -59,20 +69,32 @@ Caches& caches() {
 }
 
 void* allocate_block(std::size_t bytes) {
-  if (bytes <= kSmallStep * kSmallClasses) return allocate_small(bytes);
-  if (Caches::alive) {
+  if (bytes <= kSmallest) return allocate_small(bytes);
+  const LargeClass size = large_class(bytes);
+  if (size.index < kLargeClasses && Caches::alive) {
     Caches& cache = caches();
-    for (std::size_t i = cache.large.size(); i-- > 0;) {
-      // A block serves a request of half its size or more, so that little of it lies idle.
-      if (cache.large[i].bytes >= bytes && cache.large[i].bytes / 2 <= bytes) {
-        void* memory = cache.large[i].memory;
-        cache.large_bytes -= cache.large[i].bytes;
-        cache.large.erase(cache.large.begin() + static_cast<std::ptrdiff_t>(i));
-        return memory;
-      }
+    if (auto& blocks = cache.large[size.index]; !blocks.empty()) {
+      void* memory = blocks.back();
+      blocks.pop_back();
+      cache.large_bytes -= size.bytes;
+      return memory;
     }
   }
-  return allocate_aligned(bytes);
+  return allocate_aligned(size.bytes);
+}
+
+void free_block(void* memory, std::size_t bytes) {
+  if (bytes <= kSmallest) return free_small(memory, bytes);
+  const LargeClass size = large_class(bytes);
+  if (size.index < kLargeClasses && Caches::alive) {
+    Caches& cache = caches();
+    if (cache.large_bytes + size.bytes <= kLargeKept) {
+      cache.large[size.index].push_back(memory);
+      cache.large_bytes += size.bytes;
+      return;
+    }
+  }
+  std::free(memory);
 }
 
 }  // namespace
@@ -129,15 +151,7 @@ void Buffer::destroy(Block* block) {
     block->release(block->owner);
   } else {
     memory_counts().bytes.fetch_sub(static_cast<long long>(block->bytes), std::memory_order_relaxed);
-    const std::size_t bytes = block->bytes;
-    if (bytes <= kSmallStep * kSmallClasses) {
-      free_small(block->data, bytes);
-    } else if (Caches::alive && caches().large_bytes + bytes <= kLargeKept) {
-      caches().large.push_back({block->data, round_up(bytes, kAlignment)});
-      caches().large_bytes += round_up(bytes, kAlignment);
-    } else {
-      std::free(block->data);
-    }
+    free_block(block->data, block->bytes);
   }
   block->~Block();
   free_small(block, sizeof(Block));

@@ -14,9 +14,17 @@ namespace {
 constexpr std::uint32_t kFirstCapacity = 1u << 10;
 constexpr std::uint32_t kKeptCapacity = 1u << 16;  // nodes kept between recordings; a longer tape is given back
 
+/// The next number from a counter. 0 stands for none, and after an hour or so of short recordings the count wraps.
+std::uint32_t next_number(std::atomic<std::uint32_t>& counter) {
+  std::uint32_t number;
+  do number = counter.fetch_add(1, std::memory_order_relaxed);
+  while (number == 0);
+  return number;
+}
+
 std::uint32_t new_recording() {
   static std::atomic<std::uint32_t> next{1};
-  return next.fetch_add(1, std::memory_order_relaxed);
+  return next_number(next);
 }
 
 Tape& own_tape() {
@@ -31,7 +39,7 @@ constinit thread_local Scope* Scope::innermost_ = nullptr;
 
 std::uint32_t new_level() {
   static std::atomic<std::uint32_t> next{1};
-  return next.fetch_add(1, std::memory_order_relaxed);
+  return next_number(next);
 }
 
 void Tape::grow() {
@@ -73,7 +81,7 @@ std::uint32_t Tape::push_constant(double value) {
   if (recent < size_ && nodes_[recent].kind == Kind::constant && std::bit_cast<std::uint64_t>(nodes_[recent].value) == bits) {
     return recent;
   }
-  return recent = push(Kind::constant, {}, value, kScalarOut, kNoNode, nullptr);
+  return recent = push_value(Kind::constant, value);
 }
 
 std::uint32_t Tape::push(Kind kind, ops::Op op, double value, std::uint8_t flags, std::uint32_t a, Record* record) {
@@ -90,7 +98,7 @@ std::uint32_t Tape::push(Kind kind, ops::Op op, double value, std::uint8_t flags
 Var Tape::leaf(const Var& var) {
   const Array& value = var.value();
   const std::uint32_t origin = of(var) == this ? var.node() : kNoNode;
-  if (value.is_scalar()) return Var(value, push(Kind::leaf, {}, value.scalar(), kScalarOut, origin, nullptr), recording_);
+  if (value.is_scalar()) return Var(value, push_value(Kind::leaf, value.scalar(), origin), recording_);
   Record record;
   record.out = value;
   record.out_dtype = value.dtype();
@@ -99,7 +107,7 @@ Var Tape::leaf(const Var& var) {
 }
 
 Var Tape::opaque(const Array& value) {
-  if (value.is_scalar()) return Var(value, push(Kind::opaque, {}, value.scalar(), kScalarOut, kNoNode, nullptr), recording_);
+  if (value.is_scalar()) return Var(value, push_value(Kind::opaque, value.scalar()), recording_);
   Record record;
   record.out = value;
   record.out_dtype = value.dtype();

@@ -97,6 +97,12 @@ class Tape {
     nodes_[size_] = Node{value, a, b, op, Kind::scalar, static_cast<std::uint8_t>(tracked | kScalarOut), 0};
     return size_++;
   }
+  /// Appends a leaf, a constant or an opaque value that is a scalar; `a` is what a leaf is the identity of.
+  std::uint32_t push_value(Kind kind, double value, std::uint32_t a = kNoNode) {
+    if (size_ == capacity_) [[unlikely]] grow();
+    nodes_[size_] = Node{value, a, kNoNode, {}, kind, kScalarOut, 0};
+    return size_++;
+  }
   /// The place of a constant.
   std::uint32_t push_constant(double value);
   /// Appends any other node.

@@ -77,6 +77,11 @@ class Var {
 
   /// A bare scalar: float64, 0-d, not dual. It may be tracked.
   bool is_scalar() const { return value_.is_scalar() && !dual_; }
+  /// Makes this a constant: the value stays, its place on the tape is forgotten. For what is not dual.
+  void forget() {
+    node_ = kNoNode;
+    recording_ = 0;
+  }
   /// The same value as a constant.
   Var constant() const { return Var(value_); }
 
