@@ -53,24 +53,25 @@ def fail_range(function: str, name: str, value: Any, low: float, high: float) ->
     raise ValueError(f"{function}({name}): {name} must be {wanted}; got {value!r}; check what computes it.")
 
 
-def check_number(function: str, name: str, value: Any, low: float, high: float) -> None:
-    """Check one hyperparameter."""
+def as_number(function: str, name: str, value: Any) -> float:
+    """A hyperparameter as a float, or TypeError."""
     if isinstance(value, str | bytes) or np.ndim(value) != 0:
         raise TypeError(f"{function}({name}): {name} must be one number; got {value!r}; pass a float.")
     try:
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError):
-        raise TypeError(
-            f"{function}({name}): {name} must be a number; got {value!r}; pass a float."
-        ) from None
-    if not low <= number < high:
+        raise TypeError(f"{function}({name}): {name} must be a number; got {value!r}; pass a float.") from None
+
+
+def check_number(function: str, name: str, value: Any, low: float, high: float) -> None:
+    """Check that low <= value < high."""
+    if not low <= as_number(function, name, value) < high:
         fail_range(function, name, value, low, high)
 
 
 def _check_iteration(function: str, iteration: Any) -> None:
-    check_number(function, "iteration", iteration, -math.inf, math.inf)
-    number = float(iteration)
-    if number < 1 or number != math.floor(number):
+    number = as_number(function, "iteration", iteration)
+    if not (number >= 1 and number % 1 == 0):
         raise ValueError(
             f"{function}(iteration): iteration must be a whole number of at least 1; got "
             f"{iteration!r}; count the "
@@ -92,9 +93,7 @@ def ready_leaf(function: str, path: str, leaf: Any, dtype: Any = None) -> Any:
         return float(leaf)
     array = None if isinstance(leaf, str | bytes | bool) else np.asarray(leaf)
     if array is None or array.dtype.kind not in ("f" if dtype is None else "fiu"):
-        what = (
-            f"an array of {leaf.dtype}" if isinstance(leaf, np.ndarray) else f"{type(leaf).__name__} {leaf!r}"
-        )
+        what = f"an array of {leaf.dtype}" if isinstance(leaf, np.ndarray) else f"{type(leaf).__name__} {leaf!r}"
         raise DTypeError(
             f"{function}({path}): a leaf must be a float, or a dlarray or ndarray of floating-point "
             "numbers; got "
@@ -102,9 +101,8 @@ def ready_leaf(function: str, path: str, leaf: Any, dtype: Any = None) -> Any:
         )
     if dtype is None:
         dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
-    return np.ascontiguousarray(array, dtype=dtype).reshape(
-        array.shape
-    )  # ascontiguousarray makes 0-d arrays 1-d
+    ready = np.ascontiguousarray(array, dtype=dtype)
+    return ready if ready.ndim == array.ndim else ready.reshape(array.shape)  # 0-d arrays become 1-d
 
 
 def _dtype(leaf: Any) -> Any:
@@ -194,9 +192,7 @@ def carefully(
             column.append(ready)
         columns.append(column)
     carried = states[len(rule.states) :]
-    result = optim_update(
-        rule.number, columns[0], columns[1], (*columns[2:], *carried), iteration, hyper, terms, flags
-    )
+    result = optim_update(rule.number, columns[0], columns[1], (*columns[2:], *carried), iteration, hyper, terms, flags)
     if result is NotImplemented:
         raise _last_resort(function, flags)
     if flags & IN_PLACE:
@@ -212,9 +208,7 @@ def _last_resort(function: str, flags: int) -> Exception:
             "tracked array; "
             "use update(), which returns new arrays."
         )
-    return DTypeError(
-        f"{function}: the leaves do not go together; got a mixture of kinds; use one kind of array."
-    )
+    return DTypeError(f"{function}: the leaves do not go together; got a mixture of kinds; use one kind of array.")
 
 
 def map_leaves(function: Callable[..., Any], structure: Structure, *columns: list[Any]) -> Any:

@@ -249,9 +249,7 @@ def lbfgsupdate(
     else:
         loss, gradient, extra = evaluate("lbfgsupdate", loss_fcn, flat, x, num_loss_function_outputs)
     assert loss is not None
-    factor = (
-        state._factor if state._factor is not None else _first_factor(state, x, gradient, initial_step_size)
-    )
+    factor = state._factor if state._factor is not None else _first_factor(state, x, gradient, initial_step_size)
     steps, changes = state._steps, state._changes
     d = direction(gradient, steps, changes, factor)
     if not gradient.dot(d) < 0.0:  # rounding has spoilt the history
@@ -260,9 +258,7 @@ def lbfgsupdate(
     extras: dict[float, tuple[Any, ...]] = {0.0: extra}
 
     def along(t: float) -> Point:
-        value, slope_vector, extras[t] = evaluate(
-            "lbfgsupdate", loss_fcn, flat, x + t * d, num_loss_function_outputs
-        )
+        value, slope_vector, extras[t] = evaluate("lbfgsupdate", loss_fcn, flat, x + t * d, num_loss_function_outputs)
         return Point(t, value, float(slope_vector.dot(d)), slope_vector)
 
     start = Point(0.0, loss, float(gradient.dot(d)), gradient)
@@ -279,6 +275,10 @@ def lbfgsupdate(
         keep = state.history_size - 1
         steps, changes = (*steps[-keep:], s) if keep else (s,), (*changes[-keep:], y) if keep else (y,)
         factor = curvature / float(y.dot(y))
+    elif found.t and found.slope < start.slope:
+        # The loss curves downwards, and backtracking never lengthens a step: start again, twice as far.
+        factor = 2.0 * float(np.linalg.norm(s)) / float(np.linalg.norm(found.gradient))
+        steps, changes = (), ()
     new = flat.tree(x + s) if found.t else params
     at = flat.vector(new, "params")  # what the leaves hold: float32 leaves are coarser than x + s
     gradients = flat.tree(found.gradient)
@@ -299,9 +299,7 @@ def lbfgsupdate(
     )
 
 
-def _first_factor(
-    state: LbfgsState, x: Vector, gradient: Vector, initial_step_size: float | str | None
-) -> float:
+def _first_factor(state: LbfgsState, x: Vector, gradient: Vector, initial_step_size: float | str | None) -> float:
     if initial_step_size is None:
         return state.initial_inverse_hessian_factor
     if initial_step_size == "auto":

@@ -10,34 +10,27 @@
 // decay, applied before the rule. Hyper structs are generated from the table. Start reading at `sgdm`.
 #pragma once
 
-#include "dualtape/num/isa.hpp"
 #include "dualtape/optim/number.hpp"
 
 namespace dualtape::optim::DUALTAPE_ISA {
 
+// clang-format off
 /// For each rule a struct of its hyperparameters, with their defaults.
 namespace hyper {
-#define RULE(name)   \
-  template <class S> \
-  struct name {
+#define RULE(name) template <class S> struct name {
 #define HYPER(name, default_value, low, high) S name = S(default_value);
-#define END(name) \
-  }               \
-  ;
+#define END(name) };
 #include "dualtape/optim/rules.def"
 }  // namespace hyper
 
 /// For each rule a struct of its carried numbers.
 namespace carry {
-#define RULE(name)   \
-  template <class S> \
-  struct name {
+#define RULE(name) template <class S> struct name {
 #define CARRY(name) S name = S(0);
-#define END(name) \
-  }               \
-  ;
+#define END(name) };
 #include "dualtape/optim/rules.def"
 }  // namespace carry
+// clang-format on
 
 /// What is done to every gradient and parameter before its rule sees them.
 template <class T>
