@@ -2,7 +2,7 @@
 // Dual<U, N>: a value with N tangents over numbers of type U, the number type of forward mode. It is the whole
 // table lifted by one template, `lift`; there is no rule here. U may itself be a Dual, for higher orders.
 //
-// Comparisons look at primals only. A tangent that is zero contributes exactly zero, also beside an infinite slope.
+// Comparisons look at primals only. A tangent or a slope that is zero contributes exactly zero, also beside infinity.
 #pragma once
 
 #include <array>
@@ -38,9 +38,9 @@ struct Dual {
   template <class Rule, class... Operands>
   static auto lift(const Operands&... x) {
     if constexpr (Rule::predicate) {
-      return Rule::value(x.primal...);
+      return value<Rule>(x.primal...);
     } else {
-      Dual out(Rule::value(x.primal...));
+      Dual out(value<Rule>(x.primal...));
       lift_operands<Rule>(out, std::index_sequence_for<Operands...>(), x...);
       return out;
     }
@@ -67,6 +67,15 @@ struct Dual {
 #include "dualtape/ops/operators.def"
 
  private:
+  /// The op on primals, which may be duals themselves: then the rule is applied to those, not its expression.
+  template <class Rule>
+  static auto value(const auto&... x) {
+    if constexpr (requires { U::template lift<Rule>(x...); }) {
+      return U::template lift<Rule>(x...);
+    } else {
+      return Rule::value(x...);
+    }
+  }
   template <class Rule, std::size_t... I, class... Operands>
   static void lift_operands(Dual& out, std::index_sequence<I...>, const Operands&... x) {
     (lift_operand<Rule, static_cast<int>(I)>(out, x, x.primal...), ...);

@@ -8,6 +8,10 @@
 
 #include <cstdint>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "dualtape/num/isa.hpp"
 
 #define DUALTAPE_INLINE [[gnu::always_inline]] inline
@@ -124,11 +128,27 @@ struct lanes {
   DUALTAPE_INLINE void store(T* to) const { __builtin_memcpy(to, &raw, sizeof(Raw)); }
   /// The first `count` numbers (fewer than W) and zeros.
   DUALTAPE_INLINE static lanes load_part(const T* from, int count) {
+#if defined(DUALTAPE_ISA_avx512)
+    const unsigned chosen = (1u << count) - 1;
+    if constexpr (sizeof(T) == 8 && W == 8) {
+      return wrap(_mm512_maskz_loadu_pd(static_cast<__mmask8>(chosen), from));
+    } else if constexpr (sizeof(T) == 4 && W == 16) {
+      return wrap(_mm512_maskz_loadu_ps(static_cast<__mmask16>(chosen), from));
+    }
+#endif
     T numbers[W] = {};
     for (int i = 0; i < count; ++i) numbers[i] = from[i];
     return load(numbers);
   }
   DUALTAPE_INLINE void store_part(T* to, int count) const {
+#if defined(DUALTAPE_ISA_avx512)
+    const unsigned chosen = (1u << count) - 1;
+    if constexpr (sizeof(T) == 8 && W == 8) {
+      return _mm512_mask_storeu_pd(to, static_cast<__mmask8>(chosen), raw);
+    } else if constexpr (sizeof(T) == 4 && W == 16) {
+      return _mm512_mask_storeu_ps(to, static_cast<__mmask16>(chosen), raw);
+    }
+#endif
     T numbers[W];
     store(numbers);
     for (int i = 0; i < count; ++i) to[i] = numbers[i];
