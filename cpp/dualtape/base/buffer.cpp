@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -64,8 +65,10 @@ struct Caches {
 thread_local bool Caches::alive = true;
 
 Caches& caches() {
-  static thread_local Caches instance;
-  return instance;
+  // On the heap: a module that is loaded late gets only a few hundred bytes of thread-local memory of the fast kind,
+  // and as the tape asks for that kind, all of the module's has to fit into it.
+  static thread_local const auto instance = std::make_unique<Caches>();
+  return *instance;
 }
 
 void* allocate_block(std::size_t bytes) {

@@ -28,8 +28,8 @@ std::uint32_t new_recording() {
 }
 
 Tape& own_tape() {
-  static thread_local Tape tape;
-  return tape;
+  static thread_local const auto tape = std::make_unique<Tape>();  // on the heap: see caches() in base/buffer.cpp
+  return *tape;
 }
 
 }  // namespace
