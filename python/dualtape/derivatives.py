@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Functional transformations: a function goes in, its derivative comes out.
 
-Reverse mode opens a `Scope` of the core, makes leaves of the inputs, runs the function and pulls a cotangent back
-(`value_and_grad`, `vjp`, `jacrev`). Forward mode pairs each input with a tangent at a level of its own and runs the
-function on the pairs (`jvp`, `jacfwd`). `hessian` and `hvp` do forward over reverse. Everything nests in everything,
-and inputs and outputs may be trees (see `dualtape.tree`). Start reading at `value_and_grad` and `jvp`.
+Reverse mode opens a `Scope` of the core, makes leaves of the inputs, runs the function and pulls a cotangent
+back (`value_and_grad`, `vjp`, `jacrev`). Forward mode pairs each input with a tangent at a level of its own and
+runs the function on the pairs (`jvp`, `jacfwd`). `hessian` and `hvp` do forward over reverse. Everything nests in
+everything, and inputs and outputs may be trees (see `dualtape.tree`). Start reading at `value_and_grad` and `jvp`.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,13 +36,16 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 
 def _leaves(scope: _core.Scope, argument: Any) -> tuple[list[dlarray], Any]:
-    """The leaves of an argument as things to differentiate with respect to, and the argument made of them."""
+    """The leaves of an argument as things to differentiate with respect to, and the argument made of them.
+
+    The function gets copies, so that an assignment to its argument does not change what the leaf is.
+    """
     if isinstance(argument, (dlarray, float)):
         leaf = scope.leaf(argument)
-        return [leaf], leaf
+        return [leaf], leaf.copy()
     values, structure = flatten(argument)
     leaves = [scope.leaf(value) for value in values]
-    return leaves, unflatten(structure, leaves)
+    return leaves, unflatten(structure, [leaf.copy() for leaf in leaves])
 
 
 def _rebuild(argument: Any, leaves: list[Any]) -> Any:
@@ -51,18 +55,43 @@ def _rebuild(argument: Any, leaves: list[Any]) -> Any:
     return unflatten(flatten(argument)[1], leaves)
 
 
-def _check_argnums(name: str, argnums: Argnums, count: int) -> tuple[int, ...]:
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+def _read_argnums(name: str, fun: Any, argnums: Any, *, several: bool = False) -> tuple[int, ...]:
+    """The argnums as a tuple, and a look at what is to be transformed: both are known before any call."""
+    if not callable(fun):
+        raise TypeError(
+            f"{name}: the first argument must be the function to differentiate; a {type(fun).__name__} was given; "
+            f"write {name}(fun)(x), not {name}(fun(x))."
+        )
+    try:
+        return tuple(map(operator.index, argnums)) if several and np.iterable(argnums) else (operator.index(argnums),)
+    except TypeError:
+        raise TypeError(
+            f"{name}: argnums must be a whole number{' or several' if several else ''}; {argnums!r} was given; "
+            f"the point comes in a call of its own: {name}(fun)(x)."
+        ) from None
+
+
+def _check_argnums(name: str, numbers: tuple[int, ...], count: int) -> tuple[int, ...]:
     for number in numbers:
         if not -count <= number < count:
             raise ValueError(
                 f"{name}: argnums names argument {number}; the function was called with {count} positional "
-                f"arguments; name one of 0 to {count - 1}."
+                f"arguments; "
+                + (f"name one of 0 to {count - 1}." if count else "pass what to differentiate by position.")
             )
-    return tuple(number % count for number in numbers)
+    positive = tuple(number % count for number in numbers)
+    if len(set(positive)) < len(positive):
+        raise ValueError(f"{name}: argnums names an argument twice; {numbers} was given; name each once.")
+    return positive
 
 
 def _scalar(name: str, value: Any) -> dlarray:
+    if value is None or isinstance(value, (tuple, list, dict)):
+        remedy = "return the loss" if value is None else "return one scalar, or (value, aux) with has_aux=True"
+        raise GradientError(
+            f"{name}: the function must return a scalar; it returned {'' if value is None else 'a '}"
+            f"{'None' if value is None else type(value).__name__}; {remedy}."
+        )
     y = _as_dlarray(value)
     if y.size != 1:
         raise GradientError(
@@ -70,6 +99,16 @@ def _scalar(name: str, value: Any) -> dlarray:
             f"or use jacrev or jacfwd."
         )
     return y
+
+
+def _value_and_aux(result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise GradientError(
+            f"grad: with has_aux=True the function must return (value, aux); it returned "
+            f"{f'{len(result)} values' if isinstance(result, tuple) else f'a {type(result).__name__}'}; "
+            f"put everything but the value into aux."
+        )
+    return result
 
 
 def value_and_grad(
@@ -103,10 +142,12 @@ def value_and_grad(
     >>> dt.value_and_grad(lambda x: x**3)(2.0)
     (dlarray(8.0), dlarray(12.0))
     """
+    named = _read_argnums("grad", fun, argnums, several=True)
+    single = not np.iterable(argnums)
 
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        numbers = _check_argnums("grad", argnums, len(args))
+        numbers = _check_argnums("grad", named, len(args))
         scope = _core.Scope()
         try:
             inputs = list(args)
@@ -115,7 +156,7 @@ def value_and_grad(
                 leaves, inputs[number] = _leaves(scope, args[number])
                 groups.append(leaves)
             result = fun(*inputs, **kwargs)
-            value, aux = result if has_aux else (result, None)
+            value, aux = _value_and_aux(result) if has_aux else (result, None)
             y = _scalar("grad", value)
             flat = [leaf for leaves in groups for leaf in leaves]
             pulled = scope.pull([y], [np.ones(y.shape)], flat)
@@ -124,7 +165,7 @@ def value_and_grad(
             for number, leaves in zip(numbers, groups, strict=True):
                 gradients.append(_rebuild(args[number], pulled[start : start + len(leaves)]))
                 start += len(leaves)
-            gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+            gradient = gradients[0] if single else tuple(gradients)
             outcome: tuple[Any, Any] = scope.outcome((((y, aux) if has_aux else y), gradient))
             return outcome
         finally:
@@ -197,6 +238,10 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     >>> dt.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
     (dlarray(6.0), dlarray(3.0))
     """
+    if not (isinstance(primals, (tuple, list)) and isinstance(tangents, (tuple, list))):
+        raise TypeError(
+            "jvp: primals and tangents must be tuples with one entry for each argument: jvp(fun, (x,), (v,))."
+        )
     primals, tangents = tuple(primals), tuple(tangents)
     if len(primals) != len(tangents):
         raise ShapeError(
@@ -275,7 +320,7 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...
     Parameters
     ----------
     fun : callable
-        Any function of the primals; it runs once.
+        Any function of the primals. It runs once, unless there are custom rules or checkpoints in it.
     *primals
         Inputs: numbers, arrays or trees.
 
@@ -312,8 +357,14 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...
         given = [_as_dlarray(tangent) for tangent in flatten(tangents)[0]]
         for leaf, tangent in zip(leaves, given, strict=True):
             if leaf.shape != tangent.shape:
-                raise ShapeError(f"linearize{leaf.shape}: the tangent has the shape {tangent.shape}; they must be equal.")
-        return unflatten(structure, scope.push_forward(leaves, given, [_as_dlarray(y) for y in ys]))
+                raise ShapeError(
+                    f"linearize{leaf.shape}: the tangent has the shape {tangent.shape}; they must be equal."
+                )
+        try:
+            pushed = scope.push_forward(leaves, given, [_as_dlarray(y) for y in ys])
+        except GradientError:  # a custom rule or a checkpoint, which cannot be pushed through but run again
+            return jvp(fun, primals, tangents)[1]
+        return unflatten(structure, pushed)
 
     return out, push
 
@@ -369,12 +420,15 @@ def jacfwd(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     dlarray([[2., 0.],
              [0., 4.]])
     """
+    named = _read_argnums("jacfwd", fun, argnums)
 
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        (number,) = _check_argnums("jacfwd", argnums, len(args))
+        (number,) = _check_argnums("jacfwd", named, len(args))
         leaves, structure = flatten(args[number])
         tangents, total = _basis(leaves)
+        if not total:  # no direction to push
+            return jacrev(fun, number)(*args, **kwargs)
         level = _core.new_level()
         pairs = [_core.make_dual(x, t, level, total) for x, t in zip(leaves, tangents, strict=True)]
         inputs = list(args)
@@ -391,10 +445,11 @@ def jacrev(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
 
     Parameters and result are those of `jacfwd`; best where there are fewer outputs than inputs.
     """
+    named = _read_argnums("jacrev", fun, argnums)
 
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        (number,) = _check_argnums("jacrev", argnums, len(args))
+        (number,) = _check_argnums("jacrev", named, len(args))
 
         def of_argument(argument: Any) -> Any:
             inputs = list(args)
@@ -458,18 +513,22 @@ def hessian(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     dlarray([[42., -8.],
              [-8.,  2.]])
     """
+    named = _read_argnums("hessian", fun, argnums)
 
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        (number,) = _check_argnums("hessian", argnums, len(args))
+        (number,) = _check_argnums("hessian", named, len(args))
         leaves, structure = flatten(args[number])
-
-        def along_basis() -> Any:
-            return second_order(fun, args, kwargs, number, *_basis(leaves))
-
-        pairs = None if _is_nested(args) else along_basis()
+        tangents, total = _basis(leaves)
+        pairs = None
+        if total and not _is_nested(args):
+            pairs = second_order(fun, args, kwargs, number, tangents, total)
         if pairs is None:
-            return jacfwd(grad(fun, number), number)(*args, **kwargs)
+            gradient = grad(fun, number)
+            try:
+                return jacfwd(gradient, number)(*args, **kwargs)
+            except GradientError:  # a custom_vjp has no forward rule; reverse over reverse needs none
+                return jacrev(gradient, number)(*args, **kwargs)
         return unflatten(structure, [_per_input(leaves, structure, product) for _, product in pairs])
 
     return wrapped
@@ -540,7 +599,10 @@ def hvp(fun: Callable[..., Any]) -> Callable[[Any, Any], Any]:
                 raise ShapeError(f"hvp{shape_of(leaf)}: v has the shape {shape_of(tangent)}; it must have that of x.")
         pairs = None if _is_nested((x, v)) else second_order(fun, (x,), {}, 0, tangents, 0)
         if pairs is None:
-            return jvp(grad(fun), (x,), (v,))[1]
+            try:
+                return jvp(grad(fun), (x,), (v,))[1]
+            except GradientError:  # as in hessian; the Hessian is symmetric
+                return vjp(grad(fun), x)[1](v)[0]
         return unflatten(structure, [product for _, product in pairs])
 
     return product

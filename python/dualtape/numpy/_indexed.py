@@ -92,12 +92,12 @@ def _triangle(m: Any, k: int) -> NDArray[np.bool_]:
 
 def tril(m: Any, k: int = 0) -> dlarray:
     """The lower triangle, zeros above, as numpy.tril."""
-    return _where(_triangle(m, k), m, 0.0)  # type: ignore[call-overload]
+    return _where(_triangle(m, k), m, 0.0)
 
 
 def triu(m: Any, k: int = 0) -> dlarray:
     """The upper triangle, zeros below, as numpy.triu."""
-    return _where(_triangle(m, k - 1), 0.0, m)  # type: ignore[call-overload]
+    return _where(_triangle(m, k - 1), 0.0, m)
 
 
 def diff(a: Any, n: int = 1, axis: int = -1) -> dlarray:
