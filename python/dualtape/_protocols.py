@@ -117,6 +117,12 @@ def array_ufunc(self: dlarray, ufunc: np.ufunc, method: str, *inputs: Any, **kwa
     return _special_call(ufunc, method, inputs, kwargs)
 
 
+def dual_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """``Dual.__array_ufunc__``: the ufuncs that are ops of the table."""
+    function = _ELEMENTWISE.get(ufunc)
+    return NotImplemented if method != "__call__" or kwargs or function is None else function(*inputs)
+
+
 def _special_call(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Calls of a ufunc with options, its methods, and ufuncs from elsewhere."""
     name = _name(ufunc)
@@ -130,16 +136,12 @@ def _special_call(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs:
         if dtype is not None:
             inputs = tuple(dnp.asarray(x, dtype) for x in inputs)
         if kwargs.get("where") is not None:
-            raise TypeError(
-                f"{name}: where= is not taken; the result would be undefined elsewhere; use numpy.where."
-            )
+            raise TypeError(f"{name}: where= is not taken; the result would be undefined elsewhere; use numpy.where.")
         kwargs = {key: value for key, value in kwargs.items() if key not in ("casting", "order", "subok")}
         return function(*inputs, **kwargs)
     if method == "reduce" and ufunc in _REDUCTIONS:
         (x, *rest) = inputs
-        return (
-            _REDUCTIONS[ufunc](x, *rest, **kwargs) if rest else _REDUCTIONS[ufunc](x, **{"axis": 0} | kwargs)
-        )
+        return _REDUCTIONS[ufunc](x, *rest, **kwargs) if rest else _REDUCTIONS[ufunc](x, **{"axis": 0} | kwargs)
     if method == "accumulate" and ufunc is np.add:
         return dnp.cumsum(*inputs, **{"axis": 0} | kwargs if len(inputs) == 1 else kwargs)
     if method == "outer" and not kwargs:

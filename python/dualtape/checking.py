@@ -44,7 +44,7 @@ def check_grads(
         The point at which to check, as float64 data.
     order : int
         How many times to differentiate.
-    modes : sequence of {'fwd', 'rev'}
+    modes : 'fwd', 'rev' or a sequence of them
         Which modes to check.
     eps : float
         Step of the differences, relative to 1.
@@ -63,6 +63,9 @@ def check_grads(
     >>> import dualtape as dt
     >>> dt.check_grads(lambda x: x**3, (2.0,), order=2)
     """
+    if not isinstance(args, (tuple, list)):
+        raise TypeError("check_grads: args must be a tuple with one entry for each argument: check_grads(fun, (x,)).")
+    modes = (modes,) if isinstance(modes, str) else modes
     unknown = set(modes) - {"fwd", "rev"}
     if unknown:
         raise ValueError(f"check_grads: modes are 'fwd' and 'rev'; {sorted(unknown)} were given.")
