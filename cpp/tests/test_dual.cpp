@@ -5,7 +5,7 @@
 #include <string>
 
 #include "dualtape/dual/dual.hpp"
-#include "samples.hpp"
+#include "tests/samples.hpp"
 
 using namespace dualtape;
 using dual::Dual;

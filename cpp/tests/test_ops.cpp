@@ -7,7 +7,7 @@
 #include <string>
 
 #include "dualtape/ops/rules.hpp"
-#include "samples.hpp"
+#include "tests/samples.hpp"
 
 using namespace dualtape;
 using ops::Op;
