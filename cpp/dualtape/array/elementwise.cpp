@@ -169,40 +169,81 @@ void pack_piece(const Array& x, std::int64_t offset, std::int64_t stride, DType 
   });
 }
 
+/// How an input of a pass by blocks reaches the loop.
+enum class Feed {
+  number,    // one element for all
+  direct,    // its memory already has the order of the result
+  periodic,  // a row that repeats: packed once for all blocks
+  packed,    // gathered for each block
+};
+
+Feed feed(const Pass& pass, const Layout& layout, int k) {
+  if (pass.in[k]->size() == 1) return Feed::number;
+  const int last = layout.ndim - 1;
+  std::int64_t step = 1;
+  bool direct = pass.fits(k), repeats = true;
+  for (int axis = last; axis >= 0; --axis) {
+    direct = direct && layout.strides[k][axis] == step;
+    repeats = repeats && (axis == last || layout.strides[k][axis] == 0);
+    step *= layout.extents[axis];
+  }
+  return direct ? Feed::direct : repeats && layout.extents[last] <= kBlock ? Feed::periodic : Feed::packed;
+}
+
 void run_by_blocks(const Pass& pass, const Layout& layout, char* out, std::int64_t out_item) {
   alignas(64) char blocks[kMaxInputs][kBlock * sizeof(double)];
   const void* at[kMaxInputs];
   int steps[kMaxInputs];
-  bool packed[kMaxInputs];
-  for (int k = 0; k < pass.inputs; ++k) {
-    packed[k] = pass.in[k]->size() != 1;
-    steps[k] = packed[k];
-    at[k] = packed[k] ? static_cast<const void*>(blocks[k]) : &pass.numbers[k];
-    if (!packed[k]) read_number(*pass.in[k], pass.dtype, const_cast<double*>(&pass.numbers[k]));
-  }
+  Feed feeds[kMaxInputs];
   const int last = layout.ndim - 1;
   const std::int64_t length = layout.extents[last];
+  // Blocks of whole rows, where a row fits, so that a row that repeats stands alike in all of them.
+  const std::int64_t most = length <= kBlock ? kBlock / length * length : kBlock;
+  std::int64_t packed = 0;
+  for (int k = 0; k < pass.inputs; ++k) {
+    feeds[k] = feed(pass, layout, k);
+    steps[k] = feeds[k] != Feed::number;
+    at[k] = feeds[k] == Feed::number   ? static_cast<const void*>(&pass.numbers[k])
+            : feeds[k] == Feed::direct ? pass.in[k]->raw_data()
+                                       : static_cast<const void*>(blocks[k]);
+    packed += feeds[k] == Feed::packed;
+    if (feeds[k] == Feed::number) read_number(*pass.in[k], pass.dtype, const_cast<double*>(&pass.numbers[k]));
+    if (feeds[k] != Feed::periodic) continue;
+    for (std::int64_t i = 0; i < most; i += length) {
+      pack_piece(*pass.in[k], 0, layout.strides[k][last], pass.dtype, blocks[k] + i * pass.item, length);
+    }
+  }
+  const auto flush = [&](std::int64_t n) {
+    pass.loop(at, steps, out, n);
+    out += n * out_item;
+    for (int k = 0; k < pass.inputs; ++k) {
+      if (feeds[k] == Feed::direct) at[k] = static_cast<const char*>(at[k]) + n * pass.item;
+    }
+  };
+  if (packed == 0) {
+    std::int64_t rest = 1;
+    for (int axis = 0; axis <= last; ++axis) rest *= layout.extents[axis];
+    for (; rest > 0; rest -= most) flush(std::min(rest, most));
+    return;
+  }
   Rows rows(layout, pass.inputs);
   std::int64_t filled = 0;
-  const auto flush = [&] {
-    pass.loop(at, steps, out, filled);
-    out += filled * out_item;
-    filled = 0;
-  };
   do {
     for (std::int64_t i = 0; i < length;) {
-      const std::int64_t n = std::min(length - i, kBlock - filled);
+      const std::int64_t n = std::min(length - i, most - filled);
       for (int k = 0; k < pass.inputs; ++k) {
-        if (!packed[k]) continue;
+        if (feeds[k] != Feed::packed) continue;
         const std::int64_t stride = layout.strides[k][last];
         pack_piece(*pass.in[k], rows.offset[k] + i * stride, stride, pass.dtype, blocks[k] + filled * pass.item, n);
       }
       i += n;
       filled += n;
-      if (filled == kBlock) flush();
+      if (filled < most) continue;
+      flush(filled);
+      filled = 0;
     }
   } while (rows.next());
-  if (filled) flush();
+  if (filled) flush(filled);
 }
 
 /// Runs the loop over all elements of a result of that shape, which is C-ordered at `out`.

@@ -103,6 +103,11 @@ Var apply(ops::Op op, std::span<const Var> operands) {
 }
 
 Var times_partial(ops::Op op, int which, std::span<const Var> operands, const Var& out, const Var& factor) {
+  // A partial that reads nothing is a constant, and that of a sum is one.
+  if (ops::info(op).reads[static_cast<std::size_t>(which)] == 0) {
+    const double nothing[kMaxArity] = {};
+    if (array::scalar_partial(op, which, nothing, 0.0) == 1.0) return factor;
+  }
   if (std::all_of(operands.begin(), operands.end(), is_plain) && is_plain(out) && is_plain(factor)) {
     const Pointers values = values_of(operands);
     return array::times_partial(op, which, {values.data(), operands.size()}, out.value(), factor.value());

@@ -142,6 +142,16 @@ std::vector<Var> push_forward(Tape& tape, std::span<const Var> xs, std::span<con
   for (const Var& y : ys) {
     if (y.recording() == tape.recording()) last = std::max(last, y.node());
   }
+  std::uint32_t first = last;
+  for (const Var& x : xs) first = std::min(first, x.node());
+  bool opaque = false;
+  for (std::uint32_t i = first; i <= last; ++i) opaque = opaque || tape.node(i).kind == Kind::opaque;
+  if (opaque) {
+    const std::vector<bool> reached = reachable_from(tape, ys, first, last);
+    for (std::uint32_t i = first; i <= last; ++i) {
+      if (reached[i - first] && tape.node(i).kind == Kind::opaque) refuse_opaque();
+    }
+  }
   const Tangents all = run_forward(tape, xs, tangents, last, directions);
   std::vector<Var> out;
   for (const Var& y : ys) {

@@ -48,6 +48,27 @@ void ReversePass::extend() {
   present_.resize(vars_.size(), false);
 }
 
+void ReversePass::aim(std::span<const Var> xs, std::uint32_t last) {
+  if (tape_.record_count() == 0) return;  // scalars alone: finding out costs more than it saves
+  std::vector<bool> leads(last - first_ + 1);
+  for (const Var& x : xs) {
+    if (x.node() <= last) leads[x.node() - first_] = true;
+  }
+  const auto found = [&](std::uint32_t node) { return node != kNoNode && node >= first_ && leads[node - first_]; };
+  for (std::uint32_t i = first_; i <= last; ++i) {
+    if (leads[i - first_]) continue;
+    const Node& node = tape_.node(i);
+    bool any = node.kind == Kind::custom || node.kind == Kind::companion || node.kind == Kind::opaque;
+    if (node.kind == Kind::leaf) any = found(node.a);
+    if (node.kind == Kind::scalar) any = ((node.tracked & 1) && found(node.a)) || ((node.tracked & 2) && found(node.b));
+    if (node.kind == Kind::elementwise || node.kind == Kind::shaped) {
+      for (const Operand& operand : tape_.record(node).operands) any = any || found(operand.node);
+    }
+    leads[i - first_] = any;
+  }
+  leads_ = std::move(leads);
+}
+
 std::size_t ReversePass::slot(std::uint32_t place) const { return numeric() ? tape_.node(place).record : place - first_; }
 
 void ReversePass::keep(std::uint32_t place) {
@@ -109,7 +130,7 @@ void ReversePass::pull(std::uint32_t place, Var cotangent) {
   operands.reserve(record.operands.size());
   for (const Operand& operand : record.operands) operands.push_back(value_at(operand.node, operand.value));
   const Var out = value_at(place, node.tracked & kScalarOut ? Array(node.value) : record.out);
-  const auto wanted = [&](const Operand& operand) { return operand.node != kNoNode && operand.node >= first_; };
+  const auto wanted = [&](const Operand& operand) { return operand.node != kNoNode && leads(operand.node); };
   if (node.kind == Kind::elementwise) {
     for (std::size_t i = 0; i < record.operands.size(); ++i) {
       const Operand& operand = record.operands[i];
@@ -145,6 +166,12 @@ void ReversePass::pull_custom(std::uint32_t place) {
   if (any) record.custom->pull(*this, record.operands, cotangents);
 }
 
+void refuse_opaque() {
+  throw GradientError(
+      "dlgradient: the value depends on a derivative that was computed without enable_higher_derivatives; "
+      "pass enable_higher_derivatives=True to the dlgradient call that computed it.");
+}
+
 void ReversePass::run(std::uint32_t last, std::uint32_t stop) {
   for (std::uint32_t i = last + 1; i-- > std::max(stop, first_);) {
     const Node& node = tape_.node(i);
@@ -156,11 +183,7 @@ void ReversePass::run(std::uint32_t last, std::uint32_t stop) {
         pull_custom(i);
         break;
       case Kind::opaque:
-        if (reached(i)) {
-          throw GradientError(
-              "dlgradient: the value depends on a derivative that was computed without enable_higher_derivatives; "
-              "pass enable_higher_derivatives=True to the dlgradient call that computed it.");
-        }
+        if (reached(i)) refuse_opaque();
         break;
       case Kind::leaf:
         if (reached(i)) add(node.a, adjoint(i));
@@ -200,30 +223,6 @@ Var below(const Var& x, std::uint32_t level) {
 }
 
 bool is_on(const Tape& tape, const Var& var) { return var.has_node() && var.recording() == tape.recording(); }
-
-/// For each node of [first, last]: does one of `ys` depend on it? Whether an adjoint is zero does not tell.
-std::vector<bool> reachable_from(const Tape& tape, std::span<const Var> ys, std::uint32_t first, std::uint32_t last) {
-  std::vector<bool> reached(last - first + 1);
-  const auto mark = [&](std::uint32_t node) {
-    if (node != kNoNode && node >= first && node <= last) reached[node - first] = true;
-  };
-  for (const Var& y : ys) {
-    if (is_on(tape, y)) mark(y.node());
-  }
-  for (std::uint32_t i = last + 1; i-- > first;) {
-    if (!reached[i - first]) continue;
-    const Node& node = tape.node(i);
-    if (node.kind == Kind::scalar) {
-      if (node.tracked & 1) mark(node.a);
-      if (node.tracked & 2) mark(node.b);
-    } else if (node.kind == Kind::leaf || node.kind == Kind::companion) {
-      mark(node.a);
-    } else if (node.kind != Kind::constant && node.kind != Kind::opaque) {
-      for (const Operand& operand : tape.record(node).operands) mark(operand.node);
-    }
-  }
-  return reached;
-}
 
 class PlainView final : public ValueView {
  public:
@@ -269,6 +268,7 @@ std::vector<Var> pull_back_plain(Tape* tape, std::span<const Var> ys, std::span<
   for (std::size_t i = 0; i < ys.size(); ++i) {
     if (is_on(*tape, ys[i])) pass.add(ys[i].node(), fit(cotangents[i], ys[i].shape(), ys[i].dtype()));
   }
+  pass.aim(xs, last);
   for (const Var& x : xs) pass.keep(x.node());
   pass.run(last);
   for (const Var& x : xs) {
@@ -278,6 +278,29 @@ std::vector<Var> pull_back_plain(Tape* tape, std::span<const Var> ys, std::span<
 }
 
 }  // namespace
+
+std::vector<bool> reachable_from(const Tape& tape, std::span<const Var> ys, std::uint32_t first, std::uint32_t last) {
+  std::vector<bool> reached(last - first + 1);
+  const auto mark = [&](std::uint32_t node) {
+    if (node != kNoNode && node >= first && node <= last) reached[node - first] = true;
+  };
+  for (const Var& y : ys) {
+    if (is_on(tape, y)) mark(y.node());
+  }
+  for (std::uint32_t i = last + 1; i-- > first;) {
+    if (!reached[i - first]) continue;
+    const Node& node = tape.node(i);
+    if (node.kind == Kind::scalar) {
+      if (node.tracked & 1) mark(node.a);
+      if (node.tracked & 2) mark(node.b);
+    } else if (node.kind == Kind::leaf || node.kind == Kind::companion) {
+      mark(node.a);
+    } else if (node.kind != Kind::constant && node.kind != Kind::opaque) {
+      for (const Operand& operand : tape.record(node).operands) mark(operand.node);
+    }
+  }
+  return reached;
+}
 
 std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const Var> cotangents, std::span<const Var> xs,
                            GradientOptions options) {

@@ -26,6 +26,9 @@ class ReversePass {
   /// Over the nodes of `tape` from `first` on. Without a view the pass is numeric: adjoints of scalars are doubles.
   ReversePass(Tape& tape, std::uint32_t first, const ValueView* view = nullptr);
 
+  /// Confines the pass to nodes of [first, last] that lead to one of `xs`; what an input like a batch of data is
+  /// worth to the result is then never computed. Custom rules may depend on anything and always lead.
+  void aim(std::span<const Var> xs, std::uint32_t last);
   /// Adds a cotangent to the adjoint of a node; those before `first` are dropped.
   void add(std::uint32_t node, Var cotangent);
   /// Pulls back from node `last` (included) down to `stop`, which is `first` or later.
@@ -38,7 +41,7 @@ class ReversePass {
   Tape& tape() const { return tape_; }
   std::uint32_t first() const { return first_; }
   bool numeric() const { return view_ == nullptr; }
-  /// Makes room for nodes that a custom rule has appended meanwhile.
+  /// Follows the tape to its size, after a custom rule has appended nodes or taken them back.
   void extend();
   /// Keeps the adjoint of an array node when the pass has gone by; leaves and scalars keep theirs anyway.
   void keep(std::uint32_t node);
@@ -50,9 +53,14 @@ class ReversePass {
   void pull_custom(std::uint32_t place);
   Var value_at(std::uint32_t node, const Array& value) const;
 
+  bool leads(std::uint32_t node) const {
+    return node >= first_ && (node - first_ >= leads_.size() || leads_[node - first_]);
+  }
+
   Tape& tape_;
   std::uint32_t first_;
   const ValueView* view_;
+  std::vector<bool> leads_;      // empty: all do
   std::vector<double> scalars_;  // numeric passes: adjoints of scalar nodes
   std::vector<Var> vars_;        // the others: by record in numeric passes, by node otherwise
   std::vector<bool> present_;
@@ -66,6 +74,11 @@ class CustomRule {
   /// Adds cotangents to the adjoints of the operands' nodes, given those of the outputs.
   virtual void pull(ReversePass& pass, std::span<const Operand> operands, std::span<const Var> cotangents) = 0;
 };
+
+/// For each node of [first, last]: does one of `ys` depend on it? Whether an adjoint is zero does not tell.
+std::vector<bool> reachable_from(const Tape& tape, std::span<const Var> ys, std::uint32_t first, std::uint32_t last);
+/// Throws the error of a derivative that would go through an opaque node.
+[[noreturn]] void refuse_opaque();
 
 struct GradientOptions {
   bool record = false;             // so that the result can be differentiated again

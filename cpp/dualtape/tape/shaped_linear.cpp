@@ -251,13 +251,23 @@ Var concatenate(std::span<const Var> parts, std::int64_t axis) {
 
 namespace {
 
+/// True where a write to an element of `x` changes that element of `x` and nothing else.
+bool may_overwrite(const Array& x) {
+  if (!x.unique()) return false;
+  for (int i = 0; i < x.ndim(); ++i) {
+    const std::size_t axis = static_cast<std::size_t>(i);
+    if (x.strides()[axis] == 0 && x.shape()[axis] > 1) return false;  // broadcast: many elements in one place
+  }
+  return true;
+}
+
 /// x with a part overwritten by `write`. The memory of x is reused where nobody else sees it, tracked or not: the
 /// rules of assignment are linear, so a tape keeps none of the old elements.
 template <class Rule, class Write>
 Var overwrite(Var x, const Var& value, Attributes attributes, Write&& write) {
   const Var operands[] = {std::move(x), value};
   if (operands[0].is_dual() || value.is_dual()) return apply(the<Rule>(), operands, std::move(attributes));
-  Array out = operands[0].value().unique() ? operands[0].value() : operands[0].value().copy();
+  Array out = may_overwrite(operands[0].value()) ? operands[0].value() : operands[0].value().copy();
   write(out, value.value());
   return record_result(the<Rule>(), operands, std::move(attributes), std::move(out));
 }
