@@ -3,6 +3,7 @@
 #include "bindings/dlarray.hpp"
 
 #include <new>
+#include <utility>
 
 #include "bindings/slots.hpp"
 #include "dualtape/base/error.hpp"
@@ -47,17 +48,26 @@ PyObject* drop_extras(DlArray* array) {
 }
 
 void dealloc(PyObject* self) {
-  DlArray* array = as_dlarray(self);
-  if (!is_bare_scalar(array)) {
-    if (array->extras) drop_extras(array);
-    array->var.~Var();
+  // A loop, because a view may be the last to hold its base, which may be a view in its turn, and so on.
+  while (self) {
+    DlArray* array = as_dlarray(self);
+    PyObject* base = nullptr;
+    if (!is_bare_scalar(array)) {
+      if (array->extras) base = drop_extras(array);
+      array->var.~Var();
+    }
+    if (free_count < kMaxFree) {
+      free_objects[free_count++] = array;
+    } else {
+      PyObject_Free(self);
+      Py_DECREF(dlarray_type);
+    }
+    if (base && Py_REFCNT(base) > 1) {
+      Py_DECREF(base);
+      base = nullptr;
+    }
+    self = base;
   }
-  if (free_count < kMaxFree) {
-    free_objects[free_count++] = array;
-    return;
-  }
-  PyObject_Free(self);
-  Py_DECREF(dlarray_type);
 }
 
 PyObject* new_dlarray(PyTypeObject*, PyObject* args, PyObject* kwargs) {
@@ -92,19 +102,43 @@ Var read_view(const View& view, const Var& base) {
   }
 }
 
+/// Reads a view again where its base, which is up to date, has been assigned to.
+void refresh(DlArray* array) {
+  View& view = *array->extras->view;
+  const std::uint32_t version = extras_of(view.base).version;
+  if (version == view.base_version) return;
+  array->var = read_view(view, view.base->var);
+  view.base_version = version;
+  ++array->extras->version;
+}
+
+/// Where a view and its base, itself a view, are one step of the same kind, makes that the step from the base's base.
+void merge(View& view) {
+  if (!view.base->extras || !view.base->extras->view) return;
+  const View& inner = *view.base->extras->view;
+  if (view.kind != inner.kind) return;
+  if (view.kind == View::Kind::transpose) {
+    for (std::int64_t& axis : view.permutation) axis = inner.permutation[static_cast<int>(axis)];
+  } else if (view.kind == View::Kind::slice) {
+    if (!(inner.shape == inner.sliced)) return;  // axes were dropped or added in between
+    for (std::size_t i = 0; i < view.slices.size(); ++i) {
+      const array::Slice &first = inner.slices[i], second = view.slices[i];
+      view.slices[i] = {first.start + first.step * second.start, first.step * second.step, second.count};
+    }
+  }
+  view.base = inner.base;
+}
+
 }  // namespace
 
 const Var& var_of(PyObject* object) {
   DlArray* array = as_dlarray(object);
   if (!array->extras || !array->extras->view) return array->var;
-  View& view = *array->extras->view;
-  const Var& base = var_of(reinterpret_cast<PyObject*>(view.base));
-  const std::uint32_t version = extras_of(view.base).version;
-  if (version != view.base_version) {
-    array->var = read_view(view, base);
-    view.base_version = version;
-    ++array->extras->version;
-  }
+  // From the innermost base outwards; a loop, because views of views have no bounded depth.
+  std::vector<DlArray*> chain;
+  for (DlArray* at = array->extras->view->base; at->extras && at->extras->view; at = at->extras->view->base) chain.push_back(at);
+  for (std::size_t i = chain.size(); i-- > 0;) refresh(chain[i]);
+  refresh(array);
   return array->var;
 }
 
@@ -133,7 +167,9 @@ PyObject* make_labelled(Var var, PyObject* labels) {
 
 PyObject* make_view(PyObject* self, Var value, View view) {
   PyObject* object = make_dlarray(std::move(value));
-  view.base = as_dlarray(Py_NewRef(self));
+  view.base = as_dlarray(self);
+  merge(view);
+  Py_INCREF(view.base);
   view.base_version = extras_of(view.base).version;
   extras_of(as_dlarray(object)).view = new View(std::move(view));
   return object;

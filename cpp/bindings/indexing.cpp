@@ -173,27 +173,36 @@ PyObject* labels_object(const std::string& labels) {
 
 Var flatten(Var x) { return tape::reshape(x, Dims{x.size()}); }
 
+/// What the base of a view becomes when the view becomes `value`.
+Var written_back(const View& view, const Var& base, const Var& value) {
+  switch (view.kind) {
+    case View::Kind::slice: return tape::write_slice(base, view.slices, tape::reshape(value, view.sliced));
+    case View::Kind::reshape: return tape::reshape(value, base.shape());
+    default: break;
+  }
+  Dims inverse = view.permutation;
+  for (int i = 0; i < inverse.size(); ++i) inverse[static_cast<int>(view.permutation[i])] = i;
+  return tape::transpose(value, inverse);
+}
+
 /// Gives `self` a new value, and its bases the consequence.
 void assign(DlArray* self, Var value) {
-  if (self->extras && self->extras->view) {
-    View& view = *self->extras->view;
-    const Var base = var_of(reinterpret_cast<PyObject*>(view.base));
-    Var updated;
-    switch (view.kind) {
-      case View::Kind::slice: updated = tape::write_slice(base, view.slices, tape::reshape(value, view.sliced)); break;
-      case View::Kind::reshape: updated = tape::reshape(value, base.shape()); break;
-      case View::Kind::transpose: {
-        Dims inverse = view.permutation;
-        for (int i = 0; i < inverse.size(); ++i) inverse[static_cast<int>(view.permutation[i])] = i;
-        updated = tape::transpose(value, inverse);
-        break;
-      }
-    }
-    assign(view.base, std::move(updated));
-    view.base_version = extras_of(view.base).version;
+  std::vector<std::pair<DlArray*, Var>> values;
+  for (DlArray* at = self; at->extras && at->extras->view; at = at->extras->view->base) {
+    const View& view = *at->extras->view;
+    Var base = written_back(view, var_of(reinterpret_cast<PyObject*>(view.base)), value);
+    values.emplace_back(at, std::exchange(value, std::move(base)));
   }
-  self->var = std::move(value);
-  if (self->extras) ++self->extras->version;
+  // `value` is what the owner of the memory becomes; from there the views follow outwards.
+  DlArray* owner = values.empty() ? self : values.back().first->extras->view->base;
+  owner->var = std::move(value);
+  if (owner->extras) ++owner->extras->version;
+  for (std::size_t i = values.size(); i-- > 0;) {
+    auto& [view, now] = values[i];
+    view->var = std::move(now);
+    view->extras->view->base_version = extras_of(view->extras->view->base).version;
+    ++view->extras->version;
+  }
 }
 
 /// `value` broadcast to the shape of x[key].
@@ -238,7 +247,7 @@ int set_item(PyObject* self, PyObject* key, PyObject* object) {
     DlArray* array = as_dlarray(self);
     const Var& before = var_of(self);
     Var value = operand("assignment", object);
-    if (!is_float(before.dtype()) && value.has_node()) {
+    if (!is_float(before.dtype()) && (value.has_node() || value.is_dual())) {
       throw DTypeError("assignment: a traced value cannot be stored in a " + std::string(array::name(before.dtype())) + " array, which has no derivatives; make the array float64 first.");
     }
     const Key parsed = read_key(before, key, nullptr);
