@@ -68,16 +68,14 @@ class PyScope {
   /// Cotangents of the leaves for cotangents of the results.
   py::list pull(const py::sequence& ys, const py::sequence& cotangents, const py::sequence& xs) {
     const std::vector<Var> results = vars_of(ys), given = vars_of(cotangents), leaves = vars_of(xs);
-    if (active_->recording() != recording_) {
+    // A nested scope records on a tape that is not its own and may be gone by now, with its thread for instance.
+    if ((nested_ && Tape::current() != active_) || active_->recording() != recording_) {
       throw TapeError("pull: the recording has ended; call it while the function around it is still being differentiated.");
     }
     bool record = false;
     if (nested_) {
       record = active_->depends_on_earlier(first_);
       for (const Var& c : given) record = record || on_current_tape(c);
-      if (Tape::current() != active_) {
-        throw TapeError("pull: the recording belongs to an evaluation that is no longer the current one.");
-      }
     }
     const std::unique_ptr<tape::Reopened> reopened = Tape::current() ? nullptr : std::make_unique<tape::Reopened>(*active_);
     return wrap_all(tape::pull_back(active_, results, given, leaves, {record, false}), &xs);
@@ -189,7 +187,9 @@ class Checkpoint final : public tape::CustomRule {
       if (Tape::of(out)) pass.add(out.node(), cotangents[k]);
     }
     if (last > first) pass.run(last - 1, first);
-    if (pass.numeric()) tape.truncate(first);
+    if (!pass.numeric()) return;
+    tape.truncate(first);
+    pass.extend();  // the adjoints go with their nodes, since others will stand in the same places
   }
 
  private:
