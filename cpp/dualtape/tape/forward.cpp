@@ -139,8 +139,16 @@ Var zero_tangent(const Var& x, std::int64_t directions) {
 
 std::vector<Var> push_forward(Tape& tape, std::span<const Var> xs, std::span<const Var> tangents, std::span<const Var> ys, std::int64_t directions) {
   std::uint32_t last = 0;
+  bool connected = false;
   for (const Var& y : ys) {
-    if (y.recording() == tape.recording()) last = std::max(last, y.node());
+    if (y.recording() != tape.recording()) continue;
+    last = std::max(last, y.node());
+    connected = true;
+  }
+  std::vector<Var> out;
+  if (!connected) {
+    for (const Var& y : ys) out.push_back(zero_tangent(y, directions));
+    return out;
   }
   std::uint32_t first = last;
   for (const Var& x : xs) first = std::min(first, x.node());
@@ -153,7 +161,6 @@ std::vector<Var> push_forward(Tape& tape, std::span<const Var> xs, std::span<con
     }
   }
   const Tangents all = run_forward(tape, xs, tangents, last, directions);
-  std::vector<Var> out;
   for (const Var& y : ys) {
     const Var* tangent = y.recording() == tape.recording() ? all.find(y.node()) : nullptr;
     out.push_back(tangent ? *tangent : zero_tangent(y, directions));
