@@ -283,7 +283,7 @@ PyObject* take_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   PyObject* given[2];
   parse_arguments("take", args, count, kwnames, names, 1, given);
   const Var& var = var_of(x);
-  Array index = PyLong_Check(given[0]) ? Array::full(DType::i64, {}, PyLong_AsDouble(given[0])) : operand("take", given[0]).value();
+  Array index = PyLong_Check(given[0]) ? Array::full(DType::i64, {}, static_cast<double>(int_from("take", "an index", given[0]))) : operand("take", given[0]).value();
   if (index.dtype() != DType::i64) {
     Ref numbers(checked(PyObject_CallOneArg(numpy_attribute("asarray"), given[0])));
     index = array_from("take", numbers.get());
