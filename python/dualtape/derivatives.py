@@ -338,18 +338,22 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...
     >>> push(1.0), push(10.0)
     (dlarray(6.0), dlarray(60.0))
     """
-    if any(_core.level_of(leaf) or _core.is_tracked(leaf) for leaf in flatten(primals)[0]):
-        # Inside another derivative the tangents must stay connected to it.
-        out = fun(*primals)
-        return out, lambda *tangents: jvp(fun, primals, tangents)[1]
     scope = _core.Scope(persistent=True)
     try:
-        leaves, inputs = _leaves(scope, primals)
-        result = fun(*inputs)
-        ys, structure = flatten(result)
-        out = scope.outcome(result)
+        if scope.nested or _is_nested(primals):
+            # Inside another derivative the tangents must stay connected to it, also where the function closes
+            # over its variables; so each push is a run of its own.
+            ys = None
+            out = fun(*primals)
+        else:
+            leaves, inputs = _leaves(scope, primals)
+            result = fun(*inputs)
+            ys, structure = flatten(result)
+            out = scope.outcome(result)
     finally:
         scope.close()
+    if ys is None or any(_core.level_of(y) for y in ys):
+        return out, lambda *tangents: jvp(fun, primals, tangents)[1]
     primal_structure = flatten(primals)[1]
 
     def push(*tangents: Any) -> Any:
