@@ -20,9 +20,7 @@ def value(x: Any) -> Any:
     return dt.extractdata(x)
 
 
-def central_difference(
-    f: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...], h: float = 1e-6
-) -> Any:
+def central_difference(f: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...], h: float = 1e-6) -> Any:
     """The derivative of f along the tangents, from its values at two places."""
     ahead = value(f(*(a + h * t for a, t in zip(args, tangents, strict=True))))
     behind = value(f(*(a - h * t for a, t in zip(args, tangents, strict=True))))

@@ -214,9 +214,7 @@ def test_squeeze_and_shapes() -> None:
     assert np.result_type(d, np.float32) == np.float64
     assert np.isrealobj(d)
     assert not np.iscomplexobj(d)
-    assert [a.shape for a in dnp.broadcast_arrays(x, np.zeros(5)[:, None, None, None, None])] == [
-        (5, 2, 1, 3, 1)
-    ] * 2
+    assert [a.shape for a in dnp.broadcast_arrays(x, np.zeros(5)[:, None, None, None, None])] == [(5, 2, 1, 3, 1)] * 2
     for count in (1, 2, 3):
         for shape in ((), (2,), (2, 3), (2, 3, 4)):
             name = f"atleast_{count}d"
@@ -327,7 +325,9 @@ def test_round_divmod_and_comparisons() -> None:
     for ours, theirs in zip(np.divmod(dt.dlarray(x), 0.7), np.divmod(x, 0.7), strict=True):
         assert_same(ours, theirs)
     y = x * (1 + 1e-7)
-    assert dnp.allclose(x, y) if hasattr(dnp, "allclose") else np.allclose(dt.dlarray(x), y)
+    assert dnp.allclose(x, y)
+    assert not dnp.allclose(x, y + 1e-3)
+    assert float(dt.grad(lambda x: x * 2 if np.allclose(x, 1.0) else x)(1.0)) == 2.0
     odd = np.array([np.nan, np.inf, -np.inf, 1.0])
     for equal_nan in (False, True):
         assert_same(dnp.isclose(odd, odd, equal_nan=equal_nan), np.isclose(odd, odd, equal_nan=equal_nan))
@@ -345,9 +345,7 @@ MATRICES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [*MATRICES, ((), ()), ((), (3,)), ((2, 0), (0, 3)), ((4, 5, 2, 3), (3,))], ids=str
-)
+@pytest.mark.parametrize(("a", "b"), [*MATRICES, ((), ()), ((), (3,)), ((2, 0), (0, 3)), ((4, 5, 2, 3), (3,))], ids=str)
 def test_products(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     for dtype in (np.float64, np.float32):
         x, y = numbers(a, dtype), numbers(b, dtype, 1)
@@ -433,9 +431,7 @@ def test_the_norm_of_zero_has_derivative_zero() -> None:
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 2)], ids=str)
-@pytest.mark.parametrize(
-    "name", ["sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "average", "ptp"]
-)
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "average", "ptp"])
 def test_derivatives_of_reductions(name: str, shape: tuple[int, ...]) -> None:
     x = numbers(shape, seed=4)
     for axis in (None, *range(len(shape))):

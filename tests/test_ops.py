@@ -56,9 +56,7 @@ FLOORS = {"gammaln": 1.0, "digamma": 1.0, "sinc": 1.0, "logaddexp": 0.1, "logadd
 def reference(name: str) -> Callable[..., Any]:
     row = TABLE[name]
     if row["numpy_name"]:
-        assert hasattr(np, row["numpy_name"]), (
-            f"{name}: numpy_name is {row['numpy_name']!r}, which NumPy does not have"
-        )
+        assert hasattr(np, row["numpy_name"]), f"{name}: numpy_name is {row['numpy_name']!r}, which NumPy does not have"
         return getattr(np, row["numpy_name"])
     assert name in REFERENCES, f"{name}: NumPy has no such function, so it needs a line in REFERENCES"
     return REFERENCES[name]
@@ -242,18 +240,14 @@ def test_second_order(name: str, shape: str) -> None:
     behind = gradient(*(x - h * t for x, t in zip(moving, tangents, strict=True)))
     for i in numbers:
         product = value(forwards_over_backwards[i])
-        np.testing.assert_allclose(
-            product, (value(ahead[i]) - value(behind[i])) / (2 * h), rtol=2e-6, atol=2e-7
-        )
+        np.testing.assert_allclose(product, (value(ahead[i]) - value(behind[i])) / (2 * h), rtol=2e-6, atol=2e-7)
         np.testing.assert_allclose(value(twice_backwards[i]), product, rtol=1e-10, atol=1e-11)
         np.testing.assert_allclose(value(backwards_over_forwards[i]), product, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_a_zero_cotangent_contributes_zero_and_constants_get_none(name: str) -> None:
-    operands = [
-        np.asarray(x) for x in SPECIAL_ROWS.get(name, [np.array([np.inf, np.nan])] * TABLE[name]["arity"])
-    ]
+    operands = [np.asarray(x) for x in SPECIAL_ROWS.get(name, [np.array([np.inf, np.nan])] * TABLE[name]["arity"])]
     f, moving = parts(name, operands)
     for c in dt.vjp(f, *moving)[1](np.zeros(operands[0].shape)):
         np.testing.assert_array_equal(value(c), np.zeros_like(value(c)))

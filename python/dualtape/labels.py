@@ -77,9 +77,7 @@ def label(x: dlarray, fmt: str) -> dlarray:
     y = _core.with_labels(x, None)
     if shape != x.shape:
         y = _core.reshape(y, shape)
-    axes = tuple(
-        sorted(range(len(fmt)), key=lambda i: ORDER.index(fmt[i]))
-    )  # stable: S and U keep their order
+    axes = tuple(sorted(range(len(fmt)), key=lambda i: ORDER.index(fmt[i])))  # stable: S and U keep their order
     if axes != tuple(range(len(fmt))):
         y = _core.transpose(y, axes)
     return _core.with_labels(y, "".join(fmt[i] for i in axes))

@@ -50,9 +50,7 @@ def array(object: Any, dtype: Any = None, *, copy: bool | None = True, ndmin: in
         changed = dtype is not None and np.dtype(dtype) != object.dtype
         made = _core.astype(object, dtype) if changed else object.copy() if copy else object
     elif isinstance(object, (list, tuple)) and _holds_dlarrays(object):
-        made = _core.stack(
-            [array(item, dtype, copy=None) if _holds_dlarrays(item) else item for item in object], 0
-        )
+        made = _core.stack([array(item, dtype, copy=None) if _holds_dlarrays(item) else item for item in object], 0)
         made = made if dtype is None else array(made, dtype, copy=None)
     else:
         made = dlarray(object, dtype=dtype)
@@ -153,9 +151,7 @@ def identity(n: int, dtype: Any = np.float64) -> dlarray:
 # Joining and cutting up.
 
 
-def concatenate(
-    arrays: Sequence[Any], /, axis: int | None = 0, out: None = None, *, dtype: Any = None
-) -> dlarray:
+def concatenate(arrays: Sequence[Any], /, axis: int | None = 0, out: None = None, *, dtype: Any = None) -> dlarray:
     """Arrays joined along an axis that they have, as numpy.concatenate."""
     if out is not None:
         refuse_out("concatenate")

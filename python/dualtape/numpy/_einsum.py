@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """einsum: any number of operands, contracted pair by pair with transpose, reshape and matmul.
 
-A call goes through three steps. `_parse` turns the subscripts into one string of letters for each operand
-(an ellipsis becomes letters of its own). Each operand is then made simple: diagonals for letters that
-repeat, sums over letters that nobody else has. `_pairing` says how two operands become two stacks of
-matrices. Parsing and pairing depend on letters and shapes alone and are remembered, so a training loop pays
-for them once.
+Everything about a call but the numbers follows from the subscripts and the shapes. So `_compile` works it out once, as
+a list of steps, and remembers it: a training loop pays for the letters in its first iteration only. `_parse` turns the
+subscripts into one string of letters for each operand (an ellipsis becomes letters of its own). `_Plan` then simplifies
+operands (diagonals for letters that repeat, sums over letters that nobody else has) and turns pairs of them into
+stacks of matrices, writing down each step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -20,10 +21,13 @@ import numpy as np
 from dualtape import _core
 from dualtape._core import ShapeError, dlarray
 
-from ._elementwise import TABLE, refuse_out
+from ._elementwise import TABLE, Function, refuse_out
 from ._products import plain
 
 Shapes = tuple[tuple[int, ...], ...]
+#: A function, the place of its first operand and of its result, then the place of a second operand or else -1, then an
+#: argument for functions of one operand.
+Step = tuple[Function, int, int, Any]
 
 #: Letters of the axes behind an ellipsis, the last axis first: none that a person would write.
 _HIDDEN = [chr(0xE000 + i) for i in range(64)]
@@ -35,7 +39,6 @@ class _Parsed:
     inputs: tuple[str, ...]
     output: str
     extents: dict[str, int]
-    path: tuple[tuple[int, ...], ...]  # which operands to contract; their product goes to the end of the list
 
 
 def _fail(subscripts: str, shapes: Shapes, what: str) -> ShapeError:
@@ -50,20 +53,15 @@ def _letters(term: str, ndim: int) -> str | None:
     return term.replace("...", "".join(reversed(_HIDDEN[: ndim - named]))) if ndim >= named else None
 
 
-@lru_cache(maxsize=512)
-def _parse(subscripts: str, shapes: Shapes, optimize: Any) -> _Parsed:
+def _parse(subscripts: str, shapes: Shapes) -> _Parsed:
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
     allowed = left.replace("...", "").replace(",", "") + right.replace("...", "")
-    if not all(c.isascii() and c.isalpha() for c in allowed) or any(
-        t.count("...") > 1 for t in [*terms, right]
-    ):
+    if not all(c.isascii() and c.isalpha() for c in allowed) or any(t.count("...") > 1 for t in [*terms, right]):
         raise _fail(subscripts, shapes, "only letters, commas, '->' and one '...' in each term are possible")
     if len(terms) != len(shapes):
-        raise _fail(
-            subscripts, shapes, f"{len(terms)} terms do not fit {len(shapes)} operands; give one for each"
-        )
+        raise _fail(subscripts, shapes, f"{len(terms)} terms do not fit {len(shapes)} operands; give one for each")
     inputs = []
     for term, shape in zip(terms, shapes, strict=True):
         letters = _letters(term, len(shape))
@@ -94,10 +92,11 @@ def _parse(subscripts: str, shapes: Shapes, optimize: Any) -> _Parsed:
                 name = letter if letter.isascii() else "..."
                 raise _fail(subscripts, shapes, f"the extents {known} and {extent} of {name!r} differ")
             extents[letter] = extent if known == 1 else known
-    return _Parsed(tuple(inputs), output, extents, _path(text, shapes, optimize))
+    return _Parsed(tuple(inputs), output, extents)
 
 
 def _path(subscripts: str, shapes: Shapes, optimize: Any) -> tuple[tuple[int, ...], ...]:
+    """Which operands to contract, again and again; their product goes to the end of the list."""
     count = len(shapes)
     if count < 3 or optimize is False:
         return ((0, 1),) + ((0, -1),) * (count - 2) if count > 1 else ()
@@ -108,73 +107,99 @@ def _path(subscripts: str, shapes: Shapes, optimize: Any) -> tuple[tuple[int, ..
     return tuple(found[1:])
 
 
-def _simplify(x: dlarray, letters: str, extents: dict[str, int], needed: set[str]) -> tuple[dlarray, str]:
-    """Diagonals for repeated letters; no axis that broadcasts; sums over letters that are not needed."""
-    while len(set(letters)) < len(letters):
-        letter = next(c for c in letters if letters.count(c) > 1)
-        first = letters.index(letter)
-        second = letters.index(letter, first + 1)
-        extent = x.shape[first]
-        rest = letters[:first] + letters[first + 1 : second] + letters[second + 1 :]
-        x = _core.moveaxis(x, (first, second), (-2, -1))
-        x = _core.reshape(x, (*x.shape[:-2], extent * extent))[..., :: extent + 1]
-        letters = rest + letter
-    dropped = tuple(i for i, c in enumerate(letters) if x.shape[i] == 1 and extents[c] != 1)
-    if dropped:
-        x = _core.squeeze(x, dropped)
-        letters = "".join(c for i, c in enumerate(letters) if i not in dropped)
-    summed = tuple(i for i, c in enumerate(letters) if c not in needed)
-    if summed:
-        x = _core.sum(x, summed)
-        letters = "".join(c for c in letters if c in needed)
-    return x, letters
+def _diagonal(x: dlarray, axes: tuple[int, int]) -> dlarray:
+    """The diagonal of two axes of one extent, as the last axis."""
+    y = _core.moveaxis(x, axes, (-2, -1))
+    extent = y.shape[-1]
+    return _core.reshape(y, (*y.shape[:-2], extent * extent))[..., :: extent + 1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairing:
-    axes_a: tuple[int, ...]
-    shape_a: tuple[int, ...]
-    axes_b: tuple[int, ...]
-    shape_b: tuple[int, ...]
-    summed: bool
-    shape: tuple[int, ...]
+@dataclass(slots=True)
+class _Term:
+    """What is known of the array at a place while the steps are being written."""
+
+    place: int
     letters: str
+    shape: tuple[int, ...]
+
+
+class _Plan:
+    """The steps so far; each method adds some and brings a term up to date."""
+
+    def __init__(self, extents: dict[str, int]) -> None:
+        self.extents = extents
+        self.steps: list[Step] = []
+
+    def simplify(self, term: _Term, needed: set[str]) -> None:
+        """Diagonals for repeated letters; no axis that broadcasts; sums over letters that are not needed."""
+        while len(set(term.letters)) < len(term.letters):
+            letter = next(c for c in term.letters if term.letters.count(c) > 1)
+            first = term.letters.index(letter)
+            second = term.letters.index(letter, first + 1)
+            self.steps.append((_diagonal, term.place, -1, (first, second)))
+            self._keep(term, [i for i in range(len(term.letters)) if i not in (first, second)])
+            term.letters += letter
+            term.shape += (self.extents[letter],)
+        for function, drop in (
+            (_core.squeeze, lambda c, n: n == 1 != self.extents[c]),
+            (_core.sum, lambda c, n: c not in needed),
+        ):
+            axes = tuple(i for i, (c, n) in enumerate(zip(term.letters, term.shape, strict=True)) if drop(c, n))
+            if axes:
+                self.steps.append((function, term.place, -1, axes))
+                self._keep(term, [i for i in range(len(term.letters)) if i not in axes])
+
+    def contract(self, a: _Term, b: _Term, needed: set[str]) -> None:
+        """The product of two terms, in place of the first: (batch, a's own, summed) times (batch, summed, b's own)."""
+        shared = [c for c in a.letters if c in b.letters]
+        batch, summed = [c for c in shared if c in needed], [c for c in shared if c not in needed]
+        rows, columns = [c for c in a.letters if c not in shared], [c for c in b.letters if c not in shared]
+        sizes = tuple(self.extents[c] for c in batch)
+        m, k, n = (prod(self.extents[c] for c in part) for part in (rows, summed, columns))
+        self.arrange(a, batch + rows + summed, (*sizes, m, k))
+        self.arrange(b, batch + summed + columns, (*sizes, k, n))
+        self.steps.append((_core.matmul if summed else _multiply, a.place, b.place, None))
+        a.letters = "".join(batch + rows + columns)
+        a.shape = (*sizes, m, n)
+        self.arrange(a, list(a.letters), tuple(self.extents[c] for c in a.letters))
+
+    def arrange(self, term: _Term, letters: list[str], shape: tuple[int, ...]) -> None:
+        """Axes in another order, and merged or split to a shape."""
+        axes = tuple(term.letters.index(c) for c in letters)
+        if axes != tuple(range(len(axes))):
+            self.steps.append((_core.transpose, term.place, -1, axes))
+            self._keep(term, axes)
+        if term.shape != shape:
+            self.steps.append((_core.reshape, term.place, -1, shape))
+            term.shape = shape
+
+    @staticmethod
+    def _keep(term: _Term, axes: Sequence[int]) -> None:
+        term.letters, term.shape = "".join(term.letters[i] for i in axes), tuple(term.shape[i] for i in axes)
 
 
 @lru_cache(maxsize=512)
-def _pairing(a: str, b: str, needed: str, shape_a: tuple[int, ...], shape_b: tuple[int, ...]) -> _Pairing:
-    """Two operands as stacks of matrices: (batch, a's own, summed) and (batch, summed, b's own)."""
-    extents = dict(zip(a + b, shape_a + shape_b, strict=True))
-    batch = "".join(c for c in a if c in b and c in needed)
-    summed = "".join(c for c in a if c in b and c not in needed)
-    rows, columns = "".join(c for c in a if c not in b), "".join(c for c in b if c not in a)
-    sizes = tuple(extents[c] for c in batch)
-    m, k, n = (prod(extents[c] for c in part) for part in (rows, summed, columns))
-    return _Pairing(
-        tuple(a.index(c) for c in batch + rows + summed),
-        (*sizes, m, k),
-        tuple(b.index(c) for c in batch + summed + columns),
-        (*sizes, k, n),
-        bool(summed),
-        tuple(extents[c] for c in batch + rows + columns),
-        batch + rows + columns,
-    )
-
-
-def _arranged(x: dlarray, axes: tuple[int, ...], shape: tuple[int, ...]) -> dlarray:
-    if axes != tuple(range(len(axes))):
-        x = _core.transpose(x, axes)
-    return x if x.shape == shape else _core.reshape(x, shape)
-
-
-def _contract(
-    a: dlarray, letters_a: str, b: dlarray, letters_b: str, needed: set[str]
-) -> tuple[dlarray, str]:
-    pairing = _pairing(letters_a, letters_b, "".join(sorted(needed)), a.shape, b.shape)
-    left = _arranged(a, pairing.axes_a, pairing.shape_a)
-    right = _arranged(b, pairing.axes_b, pairing.shape_b)
-    product = _core.matmul(left, right) if pairing.summed else _multiply(left, right)
-    return _arranged(product, tuple(range(product.ndim)), pairing.shape), pairing.letters
+def _compile(subscripts: str, shapes: Shapes, optimize: Any) -> tuple[tuple[Step, ...], int]:
+    """The steps, and the place where the result will be."""
+    parsed = _parse(subscripts, shapes)
+    plan, output = _Plan(parsed.extents), set(parsed.output)
+    terms = [_Term(i, letters, shape) for i, (letters, shape) in enumerate(zip(parsed.inputs, shapes, strict=True))]
+    for term in terms:
+        plan.simplify(term, output.union(*(other.letters for other in terms if other is not term)))
+    for places in _path(subscripts.replace(" ", ""), shapes, optimize):
+        first, *others = [terms[i] for i in places]
+        for other in others:
+            terms.remove(other)
+            outside = output.union(*(term.letters for term in terms if term is not first))
+            plan.simplify(first, outside | set(other.letters))
+            plan.simplify(other, outside | set(first.letters))
+            plan.contract(first, other, outside)
+        terms.remove(first)
+        terms.append(first)
+    (result,) = terms
+    plan.simplify(result, output)
+    plan.arrange(result, list(parsed.output), tuple(parsed.extents[c] for c in parsed.output))
+    return tuple(plan.steps), result.place
 
 
 def _from_lists(operands: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
@@ -226,26 +251,8 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any =
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists((subscripts, *operands))
     arrays = [plain(x) for x in operands]
-    shapes = tuple(x.shape for x in arrays)
-    parsed = _parse(subscripts, shapes, tuple(optimize) if isinstance(optimize, list) else optimize)
-    terms: list[tuple[dlarray, str]] = []
-    for i, (x, letters) in enumerate(zip(arrays, parsed.inputs, strict=True)):
-        needed = set(parsed.output).union(*(t for j, t in enumerate(parsed.inputs) if j != i))
-        terms.append(_simplify(x, letters, parsed.extents, needed))
-    for places in parsed.path:
-        chosen = [terms[i] for i in places]
-        terms = [t for i, t in enumerate(terms) if i not in {p % len(terms) for p in places}]
-        result, letters = chosen[0]
-        for number, (x, own) in enumerate(chosen[1:], start=2):
-            others = set(parsed.output).union(*(t for _, t in terms), *(t for _, t in chosen[number:]))
-            result, letters = _simplify(result, letters, parsed.extents, others | set(own))
-            x, own = _simplify(x, own, parsed.extents, others | set(letters))
-            result, letters = _contract(result, letters, x, own, others)
-        terms.append((result, letters))
-    ((result, letters),) = terms
-    result, letters = _simplify(result, letters, parsed.extents, set(parsed.output))
-    return _arranged(
-        result,
-        tuple(letters.index(c) for c in parsed.output),
-        tuple(parsed.extents[c] for c in parsed.output),
-    )
+    how = tuple(optimize) if isinstance(optimize, list) else optimize
+    steps, place = _compile(subscripts, tuple([x.shape for x in arrays]), how)
+    for function, i, j, argument in steps:
+        arrays[i] = function(arrays[i], argument if j < 0 else arrays[j])
+    return arrays[place]

@@ -20,9 +20,7 @@ from dualtape._core import dlarray
 Function = Callable[..., Any]
 
 _ops: dict[str, Function] = {
-    row["numpy_name"]: getattr(_core.elementwise, row["name"])
-    for row in _core.op_table()
-    if row["numpy_name"]
+    row["numpy_name"]: getattr(_core.elementwise, row["name"]) for row in _core.op_table() if row["numpy_name"]
 }
 # Names that NumPy gives to separate ufuncs with the same values.
 _ops |= {"degrees": _ops["rad2deg"], "radians": _ops["deg2rad"], "fabs": _ops["absolute"]}
@@ -36,12 +34,8 @@ TABLE: dict[str, Function] = _ops | {
     name: UFUNCS[value] for name, value in vars(np).items() if isinstance(value, np.ufunc) and value in UFUNCS
 }
 
-_absolute, _clip, _isnan, _multiply, _rint = (
-    _ops[n] for n in ("absolute", "clip", "isnan", "multiply", "rint")
-)
-_maximum, _minimum, _nan_to_num, _positive = (
-    _ops[n] for n in ("maximum", "minimum", "nan_to_num", "positive")
-)
+_absolute, _clip, _isnan, _multiply, _rint = (_ops[n] for n in ("absolute", "clip", "isnan", "multiply", "rint"))
+_maximum, _minimum, _nan_to_num, _positive = (_ops[n] for n in ("maximum", "minimum", "nan_to_num", "positive"))
 _true_divide, _where = _ops["true_divide"], _ops["where"]
 
 
@@ -98,9 +92,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
         places = np.nonzero(condition.numpy() if isinstance(condition, dlarray) else condition)
         return tuple(dlarray(place) for place in places)
     if x is None or y is None:
-        raise TypeError(
-            "where: the values for one of the branches are missing; give both x and y, or neither."
-        )
+        raise TypeError("where: the values for one of the branches are missing; give both x and y, or neither.")
     return _where(condition, x, y)
 
 
@@ -161,11 +153,14 @@ def divmod(x1: Any, x2: Any, /) -> tuple[dlarray, dlarray]:
 
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> dlarray:
     """Whether elements are equal within tolerances, as numpy.isclose: ``|a - b| <= atol + rtol * |b|``."""
-    near = TABLE["less_equal"](
-        _absolute(TABLE["subtract"](a, b)), TABLE["add"](_multiply(_absolute(b), rtol), atol)
-    )
+    near = TABLE["less_equal"](_absolute(TABLE["subtract"](a, b)), TABLE["add"](_multiply(_absolute(b), rtol), atol))
     same = near & TABLE["isfinite"](b) | TABLE["equal"](a, b)
     return same | (_isnan(a) & _isnan(b)) if equal_nan else same
+
+
+def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether all elements are equal within tolerances, as numpy.allclose."""
+    return bool(_core.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
 UFUNCS[np.divmod] = divmod

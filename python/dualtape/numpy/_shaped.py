@@ -47,9 +47,7 @@ def _reduce(
             a = _where(where, a, joined[1])
         if initial is not None:
             if size(a) == 0:  # an extreme of nothing is the initial value alone
-                return _core.broadcast_to(
-                    initial, np.sum(np.empty(shape(a)), axis=axis, keepdims=keepdims).shape
-                )
+                return _core.broadcast_to(initial, np.sum(np.empty(shape(a)), axis=axis, keepdims=keepdims).shape)
             return joined[0](reduction(a, axis, keepdims), initial)
     return reduction(a, axis, keepdims)
 
@@ -178,15 +176,11 @@ def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
 def _order(order: str) -> bool:
     """Whether elements run down the columns."""
     if order not in ("C", "F", "A", "K"):
-        raise ValueError(
-            f"reshape: order must be 'C' (along the rows) or 'F' (down the columns); {order!r} was given."
-        )
+        raise ValueError(f"reshape: order must be 'C' (along the rows) or 'F' (down the columns); {order!r} was given.")
     return order == "F"
 
 
-def reshape(
-    a: Any, /, shape: int | Sequence[int], order: Order = "C", *, copy: bool | None = None
-) -> dlarray:
+def reshape(a: Any, /, shape: int | Sequence[int], order: Order = "C", *, copy: bool | None = None) -> dlarray:
     """The same elements in another shape, as numpy.reshape; one extent may be -1."""
     extents = (shape,) if isinstance(shape, int) else tuple(shape)
     if _order(order):

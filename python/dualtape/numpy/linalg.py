@@ -16,9 +16,7 @@ from ._shaped import Axis
 
 __all__ = ["norm"]
 
-_absolute, _power, _sqrt, _square, _where = (
-    TABLE[n] for n in ("absolute", "power", "sqrt", "square", "where")
-)
+_absolute, _power, _sqrt, _square, _where = (TABLE[n] for n in ("absolute", "power", "sqrt", "square", "where"))
 
 
 def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> dlarray:
