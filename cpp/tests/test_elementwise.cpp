@@ -258,6 +258,16 @@ TEST_CASE("times_partial multiplies by the cotangent, of any leading shape") {
   CHECK(times_partial(Op::square, 0, {narrow}, narrow, Array(1.0)).dtype() == DType::f32);
 }
 
+TEST_CASE("the shortcut for x**2 has the bits of the general way") {
+  const Array x = vector_of({-1.1, 0.0, 3.3, 1e-200}), two = Array(2.0), twos = Array::full(DType::f64, Dims{4}, 2.0);
+  const Array y = apply(Op::integer_power, {x, two});
+  CHECK(numbers_of(y) == numbers_of(apply(Op::integer_power, {x, twos})));
+  const auto slope = [&](const Array& n) {
+    return numbers_of(times_partial(Op::integer_power, 0, {x, n}, y, Array(1.7)));
+  };
+  CHECK(slope(two) == slope(twos));
+}
+
 TEST_CASE("accumulate adds in place") {
   Array to = Array::full(DType::f64, Dims{3, 7}, 1.0);
   const void* memory = to.raw_data();

@@ -288,12 +288,19 @@ bool all_scalars(std::span<const Array* const> operands, double* numbers) {
   return true;
 }
 
+/// x**2 is by far the most frequent power; square has its bits and needs no loop over the exponent's.
+bool is_square(ops::Op op, std::span<const Array* const> operands) {
+  return op == ops::Op::integer_power && operands[1]->ndim() == 0 && operands[1]->item() == 2 &&
+         compute_dtype(operands) == float_dtype(operands[0]->dtype());
+}
+
 }  // namespace
 
 Array apply(ops::Op op, std::span<const Array* const> operands) {
   const ops::OpInfo& row = ops::info(op);
   double numbers[ops::kMaxArity];
   if (!row.predicate && all_scalars(operands, numbers)) return Array(scalar_value(op, numbers));
+  if (is_square(op, operands)) return apply(ops::Op::square, operands.first(1));
   const DType dtype = compute_dtype(operands);
   Pass pass{loops(dtype).value[static_cast<int>(op)], dtype, row.arity, {}, {}, item_size(dtype)};
   std::copy(operands.begin(), operands.end(), pass.in);
@@ -311,6 +318,9 @@ Array times_partial(ops::Op op, int which, std::span<const Array* const> operand
   double numbers[ops::kMaxArity];
   if (result.is_scalar() && cotangent.is_scalar() && all_scalars(operands, numbers)) {
     return Array(ops::strong_multiply(cotangent.scalar(), scalar_partial(op, which, numbers, result.scalar())));
+  }
+  if (which == 0 && is_square(op, operands)) {
+    return times_partial(ops::Op::square, 0, operands.first(1), result, cotangent);
   }
   const DType dtype = float_dtype(result.dtype());
   const Array unread;
