@@ -47,27 +47,33 @@ PyObject* drop_extras(DlArray* array) {
   return base;
 }
 
-void dealloc(PyObject* self) {
+inline void free_object(DlArray* array) {
+  if (free_count < kMaxFree) {
+    free_objects[free_count++] = array;
+    return;
+  }
+  PyObject_Free(array);
+  Py_DECREF(dlarray_type);
+}
+
+[[gnu::noinline]] void dealloc_array(DlArray* array) {
   // A loop, because a view may be the last to hold its base, which may be a view in its turn, and so on.
-  while (self) {
-    DlArray* array = as_dlarray(self);
-    PyObject* base = nullptr;
-    if (!is_bare_scalar(array)) {
-      if (array->extras) base = drop_extras(array);
-      array->var.~Var();
-    }
-    if (free_count < kMaxFree) {
-      free_objects[free_count++] = array;
-    } else {
-      PyObject_Free(self);
-      Py_DECREF(dlarray_type);
-    }
+  while (array) {
+    PyObject* base = array->extras ? drop_extras(array) : nullptr;
+    array->var.~Var();
+    free_object(array);
     if (base && Py_REFCNT(base) > 1) {
       Py_DECREF(base);
       base = nullptr;
     }
-    self = base;
+    array = base ? as_dlarray(base) : nullptr;
   }
+}
+
+void dealloc(PyObject* self) {
+  DlArray* array = as_dlarray(self);
+  if (is_bare_scalar(array)) return free_object(array);
+  dealloc_array(array);
 }
 
 PyObject* new_dlarray(PyTypeObject*, PyObject* args, PyObject* kwargs) {

@@ -246,13 +246,14 @@ std::vector<Var> pull_back_plain(Tape* tape, std::span<const Var> ys, std::span<
     last = any ? std::max(last, y.node()) : y.node();
     any = true;
   }
-  if (any && options.unconnected_error) {
-    const std::vector<bool> reached = reachable_from(*tape, ys, first, last);
-    for (const Var& x : xs) any = any && x.node() <= last && reached[x.node() - first];
-  }
-  if (!any && options.unconnected_error) {
-    throw GradientError(
-        "dlgradient: the value does not depend on one of the inputs; leave out unconnected=\"error\" to get zeros.");
+  if (options.unconnected_error) {
+    const std::vector<bool> reached = any ? reachable_from(*tape, ys, first, last) : std::vector<bool>();
+    for (std::size_t i = 0; i < xs.size(); ++i) {
+      if (any && xs[i].node() <= last && reached[xs[i].node() - first]) continue;
+      throw GradientError("dlgradient: the value does not depend on input " + std::to_string(i + 1) + " of " +
+                          std::to_string(xs.size()) + ", of shape " + to_string(xs[i].shape()) +
+                          "; leave out unconnected=\"error\" to get zeros.");
+    }
   }
   std::vector<Var> out;
   out.reserve(xs.size());
@@ -351,7 +352,7 @@ std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const 
   return out;
 }
 
-bool pull_back_scalars(const Tape& tape, std::uint32_t y, std::span<const std::uint32_t> xs, std::span<double> out) {
+[[gnu::flatten]] bool pull_back_scalars(const Tape& tape, std::uint32_t y, std::span<const std::uint32_t> xs, std::span<double> out) {
   constexpr std::uint32_t kMost = 512;
   std::uint32_t first = y;
   for (std::uint32_t x : xs) first = std::min(first, x);
