@@ -5,14 +5,19 @@
 // A rule is a struct with the name of its entry in rules.def and two parts:
 //   prepare(hyper, t, carry)      what is the same for all parameters in iteration t = 1, 2, ...: a Step
 //   update(step, p, g, states...) one parameter p, its gradient g, and its states, brought from t - 1 to t
-// The text uses + - * /, comparisons, and the functions of number.hpp; a choice is a `select`, never a branch, so that
-// every parameter takes the same way. `terms` is the part that all rules share: clipping, L1 and L2 terms, and weight
-// decay, applied before the rule. Hyper structs are generated from the table. Start reading at `sgdm`.
+// The text uses + - * /, comparisons, and functions of the table of ops; a choice is a `select`, never a branch, so
+// that every parameter takes the same way. `terms` is the part that all rules share: clipping, L1 and L2 terms, and
+// weight decay, applied before the rule. Hyper structs are generated from the table. Start reading at `sgdm`.
 #pragma once
 
-#include "dualtape/optim/number.hpp"
+#include "dualtape/ops/lanes_functions.hpp"
 
 namespace dualtape::optim::DUALTAPE_ISA {
+
+// For numbers; other types bring theirs along.
+using ops::power;
+using ops::select;
+using ops::sqrt;
 
 // clang-format off
 /// For each rule a struct of its hyperparameters, with their defaults.

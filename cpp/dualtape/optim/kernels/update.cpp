@@ -8,6 +8,9 @@
 namespace dualtape::optim::DUALTAPE_ISA {
 namespace {
 
+using dualtape::DUALTAPE_ISA::kWidth;
+using dualtape::DUALTAPE_ISA::lanes;
+
 template <class T>
 using Wide = lanes<T, kWidth<T>>;
 
