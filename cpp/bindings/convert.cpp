@@ -49,34 +49,52 @@ py::array as_ndarray(const char* op, PyObject* object) {
   if (!result) {
     // A ragged list, or an object that fails to convert: NumPy's own words say it best.
     py::error_already_set error;
-    throw DTypeError(std::string(op) + ": the data is no regular array of numbers; NumPy says: " + py::str(error.value()).cast<std::string>());
+    if (error.matches(package_attribute("dualtape._core", "TraceError"))) {
+      throw TraceError(std::string(op) +
+                       ": a list of arrays that are being differentiated would lose their derivatives; join them with "
+                       "dualtape.numpy.array(...) or stack(...).");
+    }
+    throw DTypeError(std::string(op) + ": the data is no regular array of numbers; NumPy says: " +
+                     py::str(error.value()).cast<std::string>());
   }
-  return py::reinterpret_steal<py::array>(result);
+  auto array = py::reinterpret_steal<py::array>(result);
+  if (array.ndim() == 0 && array.dtype().kind() == 'O') {
+    refuse(op, "an object of type " + type_name(object), "pass numbers, sequences of numbers, or arrays.");
+  }
+  return array;
 }
 
 /// The dtype that holds the data of an ndarray; converts the array where its own will not do.
 DType settle_dtype(const char* op, py::array& array, bool literal) {
   const py::dtype dtype = array.dtype();
-  const auto convert = [&](const char* to) { array = py::reinterpret_steal<py::array>(checked(PyObject_CallMethod(array.ptr(), "astype", "s", to))); };
+  const auto convert = [&](const char* to) {
+    array = py::reinterpret_steal<py::array>(checked(PyObject_CallMethod(array.ptr(), "astype", "s", to)));
+  };
   switch (dtype.kind()) {
     case 'f':
       if (dtype.itemsize() == 2) convert("float32");
-      if (dtype.itemsize() > 8) refuse(op, "an array of " + py::str(dtype).cast<std::string>(), "convert it with x.astype(float).");
+      if (dtype.itemsize() > 8)
+        refuse(op, "an array of " + py::str(dtype).cast<std::string>(), "convert it with x.astype(float).");
       if (dtype.itemsize() == 8 || dtype.itemsize() == 4) {
         if (dtype.byteorder() == '>') convert(dtype.itemsize() == 8 ? "float64" : "float32");
       }
       return array.dtype().itemsize() == 4 ? DType::f32 : DType::f64;
-    case 'b': return DType::boolean;
+    case 'b':
+      return DType::boolean;
     case 'i':
     case 'u':
       convert(literal ? "float64" : "int64");
       return literal ? DType::f64 : DType::i64;
-    case 'c': refuse(op, "a complex array", "pass its real and imaginary parts.");
+    case 'c':
+      refuse(op, "a complex array", "pass its real and imaginary parts.");
     case 'U':
-    case 'S': refuse(op, "an array of text", "convert it to numbers first, for instance with x.astype(float).");
+    case 'S':
+      refuse(op, "an array of text", "convert it to numbers first, for instance with x.astype(float).");
     case 'O':
-      refuse(op, "an array of Python objects", "convert it with x.astype(float); arrays of dlarrays are made with dualtape.numpy.stack.");
-    default: refuse(op, "an array of " + py::str(dtype).cast<std::string>(), "convert it with x.astype(float).");
+      refuse(op, "an array of Python objects",
+             "convert it with x.astype(float); arrays of dlarrays are made with dualtape.numpy.stack.");
+    default:
+      refuse(op, "an array of " + py::str(dtype).cast<std::string>(), "convert it with x.astype(float).");
   }
 }
 
@@ -114,8 +132,9 @@ bool is_number(PyObject* object) { return PyFloat_Check(object) || PyLong_Check(
 PyObject* numpy_attribute(const char* name) { return package_attribute("numpy", name); }
 
 PyObject* package_attribute(const char* module, const char* name) {
-  // Kept for the life of the interpreter: attributes of modules that are looked up again and again.
-  static std::map<std::pair<std::string, std::string>, PyObject*>* cache = new std::map<std::pair<std::string, std::string>, PyObject*>;
+  // Kept for the life of the interpreter: attributes of modules that are looked up again and again. Names are
+  // literals, so their addresses will do as keys.
+  static auto* cache = new std::map<std::pair<const char*, const char*>, PyObject*>;
   PyObject*& entry = (*cache)[{module, name}];
   if (!entry) {
     Ref imported(checked(PyImport_ImportModule(module)));
@@ -133,8 +152,8 @@ Var operand(const char* op, PyObject* object, bool* weak, bool* foreign) {
     if (value == -1.0 && PyErr_Occurred()) throw PythonError{};
     return Var(value);
   }
-  const bool known = PyObject_CheckBuffer(object) || has_attribute(object, "__array__") || has_attribute(object, "__dlpack__") ||
-                     PyList_Check(object) || PyTuple_Check(object);
+  const bool known = PyObject_CheckBuffer(object) || has_attribute(object, "__array__") ||
+                     has_attribute(object, "__dlpack__") || PyList_Check(object) || PyTuple_Check(object);
   if (!known && foreign) {
     refuse_unfit(op, object);
     *foreign = true;
@@ -165,10 +184,14 @@ Var weak_as(const Var& number, DType dtype) {
 
 PyObject* numpy_dtype(DType dtype) {
   switch (dtype) {
-    case DType::f64: return numpy_attribute("float64");
-    case DType::f32: return numpy_attribute("float32");
-    case DType::i64: return numpy_attribute("int64");
-    default: return numpy_attribute("bool_");
+    case DType::f64:
+      return numpy_attribute("float64");
+    case DType::f32:
+      return numpy_attribute("float32");
+    case DType::i64:
+      return numpy_attribute("int64");
+    default:
+      return numpy_attribute("bool_");
   }
 }
 
@@ -182,7 +205,8 @@ DType dtype_from(const char* op, PyObject* dtype) {
     if (found.kind() == 'b') return DType::boolean;
   }
   PyErr_Clear();
-  throw DTypeError(std::string(op) + ": dtype " + py::repr(dtype).cast<std::string>() + " is not supported; use float64 or float32 (or int64 and bool for constants).");
+  throw DTypeError(std::string(op) + ": dtype " + py::repr(dtype).cast<std::string>() +
+                   " is not supported; use float64 or float32 (or int64 and bool for constants).");
 }
 
 PyObject* to_numpy(const Array& value, bool copy) {
@@ -192,7 +216,8 @@ PyObject* to_numpy(const Array& value, bool copy) {
     shape.push_back(held.shape()[i]);
     strides.push_back(held.strides()[i] * item_size(held.dtype()));
   }
-  const py::dtype dtype = py::reinterpret_steal<py::dtype>(checked(PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(held.dtype()))));
+  const py::dtype dtype = py::reinterpret_steal<py::dtype>(
+      checked(PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(held.dtype()))));
   if (held.is_scalar()) {
     const double number = held.scalar();
     return py::array(dtype, shape, strides, &number).release().ptr();

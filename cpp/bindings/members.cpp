@@ -19,14 +19,17 @@ bool is_tracked(const Var& var) { return var.is_dual() || tape::Tape::of(var); }
 
 void refuse_tracked(const char* what, const Var& var) {
   if (!is_tracked(var)) return;
-  throw TraceError(std::string(what) + to_string(var.shape()) +
-                   ": the array is being differentiated, and its numbers alone would lose the derivative; use functions of "
-                   "dualtape (or NumPy's on the dlarray itself), or extractdata(x) to cut it off on purpose.");
+  throw TraceError(
+      std::string(what) + to_string(var.shape()) +
+      ": the array is being differentiated, and its numbers alone would lose the derivative; use functions of "
+      "dualtape or NumPy on the dlarray itself (dualtape.numpy.array joins several), or extractdata(x) to cut it off on "
+      "purpose.");
 }
 
 PyObject* ints(Shape values) {
   Ref out(checked(PyTuple_New(static_cast<Py_ssize_t>(values.size()))));
-  for (std::size_t i = 0; i < values.size(); ++i) PyTuple_SET_ITEM(out.get(), static_cast<Py_ssize_t>(i), checked(PyLong_FromLongLong(values[i])));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    PyTuple_SET_ITEM(out.get(), static_cast<Py_ssize_t>(i), checked(PyLong_FromLongLong(values[i])));
   return out.release();
 }
 
@@ -40,7 +43,9 @@ PyObject* get_ndim(PyObject*, const Var& x) { return PyLong_FromLong(x.ndim()); 
 PyObject* get_size(PyObject*, const Var& x) { return PyLong_FromLongLong(x.size()); }
 PyObject* get_nbytes(PyObject*, const Var& x) { return PyLong_FromLongLong(x.size() * item_size(x.dtype())); }
 PyObject* get_itemsize(PyObject*, const Var& x) { return PyLong_FromLongLong(item_size(x.dtype())); }
-PyObject* get_dtype(PyObject*, const Var& x) { return PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(x.dtype())); }
+PyObject* get_dtype(PyObject*, const Var& x) {
+  return PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(x.dtype()));
+}
 PyObject* get_tracked(PyObject*, const Var& x) { return PyBool_FromLong(is_tracked(x)); }
 PyObject* get_transposed(PyObject* self, const Var&) { return PyObject_CallMethod(self, "transpose", nullptr); }
 PyObject* get_dims(PyObject* self, const Var&) {
@@ -104,7 +109,8 @@ PyObject* str(PyObject* self) {
 PyObject* to_array(PyObject* self, PyObject* args, PyObject* kwargs) {
   static const char* keywords[] = {"dtype", "copy", nullptr};
   PyObject *dtype = Py_None, *copy = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", const_cast<char**>(keywords), &dtype, &copy)) return nullptr;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", const_cast<char**>(keywords), &dtype, &copy))
+    return nullptr;
   return guarded([&]() -> PyObject* {
     refuse_tracked("numpy.asarray", var_of(self));
     Ref out(checked(to_numpy(var_of(self).value(), copy == Py_True)));
@@ -198,8 +204,25 @@ PyObject* protocol(const char* name, PyObject* self, PyObject* args, PyObject* k
     return PyObject_Call(function, all.get(), kwargs);
   });
 }
-PyObject* array_ufunc(PyObject* self, PyObject* args, PyObject* kwargs) { return protocol("array_ufunc", self, args, kwargs); }
-PyObject* array_function(PyObject* self, PyObject* args, PyObject* kwargs) { return protocol("array_function", self, args, kwargs); }
+/// A plain call of a ufunc that dualtape has stays out of Python.
+PyObject* array_ufunc(PyObject* self, PyObject* args, PyObject* kwargs) {
+  const Py_ssize_t count = PyTuple_GET_SIZE(args) - 2;
+  if (count > 0 && !(kwargs && PyDict_GET_SIZE(kwargs)) &&
+      PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(args, 1), "__call__") == 0) {
+    PyObject* result = guarded([&]() -> PyObject* {
+      PyObject* function =
+          PyDict_GetItemWithError(package_attribute("dualtape._protocols", "UFUNCS"), PyTuple_GET_ITEM(args, 0));
+      return function
+                 ? PyObject_Vectorcall(function, &PyTuple_GET_ITEM(args, 2), static_cast<std::size_t>(count), nullptr)
+                 : nullptr;
+    });
+    if (result || PyErr_Occurred()) return result;
+  }
+  return protocol("array_ufunc", self, args, kwargs);
+}
+PyObject* array_function(PyObject* self, PyObject* args, PyObject* kwargs) {
+  return protocol("array_function", self, args, kwargs);
+}
 
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   return guarded([&]() -> int {
@@ -224,9 +247,11 @@ PyCFunction as_function(Function function) {
 void add_member_slots(std::vector<PyType_Slot>& slots) {
   static std::vector<PyMethodDef> methods;
   methods = {
-      {"__array__", as_function(to_array), METH_VARARGS | METH_KEYWORDS, "The elements as a read-only ndarray; refuses where a derivative would be lost."},
+      {"__array__", as_function(to_array), METH_VARARGS | METH_KEYWORDS,
+       "The elements as a read-only ndarray; refuses where a derivative would be lost."},
       {"__array_ufunc__", as_function(array_ufunc), METH_VARARGS | METH_KEYWORDS, "NumPy's ufuncs on dlarrays."},
-      {"__array_function__", as_function(array_function), METH_VARARGS | METH_KEYWORDS, "NumPy's functions on dlarrays."},
+      {"__array_function__", as_function(array_function), METH_VARARGS | METH_KEYWORDS,
+       "NumPy's functions on dlarrays."},
       {"__dlpack__", as_function(dlpack), METH_VARARGS | METH_KEYWORDS, "The elements by DLPack."},
       {"__dlpack_device__", dlpack_device, METH_NOARGS, "The CPU."},
       {"__reduce__", reduce, METH_NOARGS, "For pickling."},
@@ -234,8 +259,10 @@ void add_member_slots(std::vector<PyType_Slot>& slots) {
       {"__deepcopy__", deepcopy, METH_O, "For copy.deepcopy."},
       {"__format__", format, METH_O, "Formats a single element as a number."},
       {"copy", copy, METH_NOARGS, "copy($self, /)\n--\n\nA copy that assignments to this array do not reach."},
-      {"item", as_function(item), METH_FASTCALL, "item($self, /, *index)\n--\n\nThe value of an array of one element, or of one element, as a Python number."},
-      {"numpy", numpy_copy, METH_NOARGS, "numpy($self, /)\n--\n\nA NumPy copy; refuses where a derivative would be lost."},
+      {"item", as_function(item), METH_FASTCALL,
+       "item($self, /, *index)\n--\n\nThe value of an array of one element, or of one element, as a Python number."},
+      {"numpy", numpy_copy, METH_NOARGS,
+       "numpy($self, /)\n--\n\nA NumPy copy; refuses where a derivative would be lost."},
       {"tolist", tolist, METH_NOARGS, "tolist($self, /)\n--\n\nThe elements as nested lists."},
   };
   for (const PyMethodDef& method : shaped_methods()) methods.push_back(method);

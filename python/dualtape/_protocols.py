@@ -23,11 +23,12 @@ from dualtape.numpy._elementwise import refuse_out
 
 Function = Callable[..., Any]
 
-_UFUNCS: dict[np.ufunc, Function] = dict(_ELEMENTWISE)
-_UFUNCS |= {
+#: Ufuncs that dualtape has. The core looks here itself for a call without options.
+UFUNCS: dict[np.ufunc, Function] = dict(_ELEMENTWISE)
+UFUNCS |= {
     value: getattr(dnp, name)
     for name, value in vars(np).items()
-    if isinstance(value, np.ufunc) and value not in _UFUNCS and name in dnp.__all__
+    if isinstance(value, np.ufunc) and value not in UFUNCS and name in dnp.__all__
 }
 
 #: Ufuncs whose ``reduce`` has a shaped op.
@@ -111,7 +112,7 @@ def array_ufunc(self: dlarray, ufunc: np.ufunc, method: str, *inputs: Any, **kwa
         Where a derivative would be lost.
     """
     if method == "__call__" and not kwargs:
-        function = _UFUNCS.get(ufunc)
+        function = UFUNCS.get(ufunc)
         if function is not None:
             return function(*inputs)
     return _special_call(ufunc, method, inputs, kwargs)
@@ -128,7 +129,7 @@ def _special_call(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs:
     name = _name(ufunc)
     if kwargs.get("out") is not None:
         refuse_out(name)
-    function = _UFUNCS.get(ufunc) or _from_scipy(ufunc)
+    function = UFUNCS.get(ufunc) or _from_scipy(ufunc)
     if function is None:
         return _on_constants(getattr(ufunc, method), name, inputs, kwargs)
     if method == "__call__":
@@ -157,7 +158,7 @@ def _from_scipy(ufunc: np.ufunc) -> Function | None:
         from dualtape.scipy import special as ours
 
         if ufunc.__name__ in ours.__all__:
-            return _UFUNCS.setdefault(ufunc, getattr(ours, ufunc.__name__))
+            return UFUNCS.setdefault(ufunc, getattr(ours, ufunc.__name__))
     return None
 
 
