@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // exp (0.95 ULP) and tanh (1.0 ULP, 1.3 where the result is next to 1) of our own, inlined into the loops: faster
-// than a call of SLEEF. Written on
-// lanes of any width with nothing but correctly rounded operations, so the bits do not depend on the width. Scalars
-// use them at width 1 (num/kernels/math.cpp).
+// than a call of SLEEF. Written on lanes of any width with nothing but correctly rounded operations, so the bits do
+// not depend on the width. Scalars use them at width 1 (num/kernels/math.cpp).
 //
 // Both start from x = n ln 2 + r with |r| <= ln(2)/2 and exp(r) = 1 + r + r^2 q(r); q is a minimax polynomial
 // (weight |r|, that is: for the relative error of exp(r) - 1; 1.8e-17 in double, 1.3e-8 in float).
