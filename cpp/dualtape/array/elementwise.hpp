@@ -17,8 +17,9 @@ namespace dualtape::array {
 Array apply(ops::Op op, std::span<const Array* const> operands);
 
 /// cotangent * (partial of the op with respect to operand `which`), with a strong zero: a factor of zero gives zero,
-/// even beside infinity. `result` is the value of apply; `cotangent` may have further leading axes. The shape is the broadcast of all,
-/// the dtype the result's. An operand that the partial does not read (OpInfo::reads) may be any array that broadcasts.
+/// even beside infinity. `result` is the value of apply; `cotangent` may have further leading axes. The shape is the
+/// broadcast of all, the dtype the result's. An operand that the partial does not read (OpInfo::reads) may be any
+/// array that broadcasts.
 Array times_partial(ops::Op op, int which, std::span<const Array* const> operands, const Array& result,
                     const Array& cotangent);
 
