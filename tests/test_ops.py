@@ -34,7 +34,7 @@ SHAPES = {
 
 REFERENCES: dict[str, Callable[..., Any]] = {
     "integer_power": np.power,
-    "strong_multiply": lambda a, b: np.where(a == 0, 0, a * b),
+    "strong_multiply": lambda a, b: np.where((a == 0) | (b == 0), 0, a * b),
     "xlogy": scipy.special.xlogy,
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,
