@@ -24,7 +24,8 @@ def table() -> str:
     for row in _core.op_table():
         if row["kink"]:
             rows.setdefault(row["kink"], []).append(f"`{row['name']}`")
-    lines = [f"| {', '.join(ops)} | {kink} |\n" for kink, ops in rows.items()]
+    # two stars would make bold what stands between them
+    lines = [f"| {', '.join(ops)} | {kink.replace('*', chr(92) + '*')} |\n" for kink, ops in rows.items()]
     return "".join(["| op | derivative |\n", "| --- | --- |\n", *lines])
 
 
