@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""The examples run as a person runs them, print what they promise and leave their figures."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def run(example: str, *arguments: str, hidden: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run an example in a process of its own, with some packages hidden from it."""
+    script = str(EXAMPLES / example)
+    command = [sys.executable, script, *arguments]
+    if hidden:
+        hide = f"import sys, runpy; sys.modules.update(dict.fromkeys({hidden!r})); "
+        start = f"sys.argv = {[script, *arguments]!r}; runpy.run_path({script!r}, run_name='__main__')"
+        command = [sys.executable, "-c", hide + start]
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+
+
+def pictures(folder: Path) -> list[str]:
+    """Names of the pictures in a folder; each is one, and not an empty one."""
+    files = sorted(folder.iterdir())
+    assert all(file.read_bytes().startswith(PNG) and file.stat().st_size > 10_000 for file in files)
+    return [file.name for file in files]
+
+
+def percentage(text: str, what: str) -> float:
+    found = re.search(rf"{what}: ([\d.]+)%", text)
+    assert found, text
+    return float(found[1])
+
+
+def test_key_terms(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("key_terms.py", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for line in (
+        r"y = \(x2 - x1\^2\)\^2 \+ \(1 - x1\)\^2 = 5",
+        r"dy/dx1 = 18, dy/dx2 = -4",
+        r"The loss is now 6.2096",
+        r"rate 0.1 +1\.00883820263632\d+ +1\.02139191876014\d+ +9\.1344502e-05",
+        r"rate 0.2 +0\.74077812798\d+ +0\.89232438153\d+ +1\.8523780e-01 +6\.0942703e-03 +23",
+        r"0.2 with decay +0\.99768004293670\d+ +0\.99440287792450\d+ +6\.3087806e-06",
+    ):
+        assert re.search(line, done.stdout), line
+    assert pictures(tmp_path) == ["gradient_field.png", "learning_rate.png", "loss.png", "training_path.png"]
+
+
+def test_digits(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    done = run("digits.py", "--epochs", "12", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "1437 digits for training, 360 for the test" in done.stdout
+    assert percentage(done.stdout, "Accuracy before") < 30
+    assert percentage(done.stdout, "Accuracy in training") > 95
+    assert percentage(done.stdout, "Accuracy in the test") > 94
+    assert "after 276 iterations" in done.stdout
+    assert pictures(tmp_path) == ["predictions.png", "training.png"]
+
+
+def test_digits_in_full_reaches_its_accuracy_whatever_the_seed(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    for seed in ("0", "1"):
+        done = run("digits.py", "--seed", seed, "--out", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert percentage(done.stdout, "Accuracy in the test") > 96
+
+
+def test_digits_is_the_same_every_time(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    first, second = (run("digits.py", "--epochs", "1", "--out", str(tmp_path)).stdout for _ in range(2))
+    assert first == second
+
+
+def test_digits_without_what_is_optional(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    out = tmp_path / "out"
+    done = run("digits.py", "--epochs", "2", "--out", str(out), hidden=("tqdm", "matplotlib", "matplotlib.pyplot"))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"epoch +1 of 2: loss \d", done.stdout)
+    assert "No figures:" in done.stdout
+    assert not out.exists()
+
+
+def test_digits_says_what_it_needs(tmp_path: Path) -> None:
+    done = run("digits.py", "--out", str(tmp_path), hidden=("sklearn", "sklearn.datasets"))
+    assert done.returncode != 0
+    assert "pip install scikit-learn" in done.stderr
+    assert "Traceback" not in done.stderr
