@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from dualtape import schedules, tree
 from dualtape.schedules import (
     PlateauState,

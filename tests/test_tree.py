@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 import pytest
+
 from dualtape import _structure
 from dualtape.tree import (
     Structure,

@@ -251,7 +251,7 @@ def test_regularisation() -> None:
     assert signs["b"] == 1.5
     with pytest.raises(ValueError, match="factor must be a finite number of at least 0"):
         dt.l2_regularize(grads, params, -1.0)
-    with pytest.raises(ValueError, match="grads has no .b."):
+    with pytest.raises(ValueError, match=r"grads has no .b."):
         dt.l1_regularize({"W": 1.0}, params, 0.1)
 
 

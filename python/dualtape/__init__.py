@@ -17,8 +17,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dualtape._core import (
-    Dual,
     DTypeError,
+    Dual,
     Error,
     GradientError,
     NumericError,

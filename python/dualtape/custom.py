@@ -74,7 +74,7 @@ def _wrap_outputs(
     return unflatten(structure, outputs)
 
 
-class custom_vjp:  # noqa: N801 - a decorator, named like the function it makes
+class custom_vjp:
     """A function with a reverse-mode rule of its own.
 
     Parameters
@@ -136,7 +136,7 @@ class custom_vjp:  # noqa: N801 - a decorator, named like the function it makes
         return _wrap_outputs(arguments.arrays, result, pull)
 
 
-class custom_jvp:  # noqa: N801 - a decorator, named like the function it makes
+class custom_jvp:
     """A function with a forward-mode rule of its own, which serves reverse mode as well.
 
     Parameters

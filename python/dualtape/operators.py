@@ -102,6 +102,6 @@ def dllaplacian(u: dlarray, x: dlarray, dim: int = 0, *, enable_higher_derivativ
     """
     axis = _axis("dllaplacian", u, dim)
     if u.shape[axis] != 1:
-        raise ShapeError(f"dllaplacian{u.shape}: u must have extent 1 along axis {axis}; take its components one by one.")
+        raise ShapeError(f"dllaplacian{u.shape}: u must have extent 1 along axis {axis}; take one component.")
     gradient = dlgradient(u.sum(), x, enable_higher_derivatives=True)
     return _diagonal_sum("dllaplacian", gradient, x, axis, enable_higher_derivatives)
