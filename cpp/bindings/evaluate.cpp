@@ -185,7 +185,7 @@ Tape& require_tape(PyObject* y) {
     throw TapeError("dlgradient: no function is being evaluated for derivatives; call dlgradient inside a function that is passed to dlfeval.");
   }
   if (!is_dlarray(y)) {
-    throw GradientError(std::string("dlgradient: the value to differentiate must be a traced dlarray; a ") + Py_TYPE(y)->tp_name + " was given; compute it from the arguments of the function given to dlfeval.");
+    throw GradientError(std::string("dlgradient: the value to differentiate must be a traced dlarray; a ") + Py_TYPE(y)->tp_name + " was given; compute it from arguments of the function given to dlfeval that are dlarrays.");
   }
   const Var& value = var_of(y);
   if (value.size() != 1) {
