@@ -181,6 +181,37 @@ def test_modes_agree_on_random_programs(example: tuple[Callable[..., Any], list[
         check_derivatives(program, *inputs, rtol=1e-5, atol=1e-6)
 
 
+@given(programs())
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_transformations_agree_on_random_programs(example: tuple[Callable[..., Any], list[np.ndarray]]) -> None:
+    """What is computed in several ways comes out alike: Jacobians, linear maps, checkpoints, Hessians."""
+    program, inputs = example
+
+    def f(x: Any) -> Any:
+        return program(x, *inputs[1:])
+
+    def loss(x: Any) -> Any:
+        return dnp.sin(f(x)).sum()
+
+    def close(got: Any, want: Any) -> None:
+        np.testing.assert_allclose(dt.extractdata(got), dt.extractdata(want), rtol=1e-9, atol=1e-10)
+
+    x = inputs[0]
+    with np.errstate(all="ignore"):
+        jacobian = dt.jacfwd(f)(x)
+        close(dt.jacrev(f)(x), jacobian)
+        v = np.cos(np.arange(x.size)).reshape(x.shape)
+        along = dt.extractdata(jacobian).reshape(-1, x.size) @ v.ravel()
+        close(dt.linearize(f, x)[1](v).reshape(-1), along)
+        close(dt.grad(dt.checkpoint(loss))(x), dt.grad(loss)(x))
+        hessian = dt.hessian(loss)(x)
+        close(dt.jacrev(dt.grad(loss))(x), hessian)
+        close(dt.jacfwd(dt.grad(dt.checkpoint(loss)))(x), hessian)
+        close(dt.grad(lambda x: dt.jvp(loss, (x,), (v,))[1])(x), dt.hvp(loss)(x, v))
+        gradient = dt.dlfeval(lambda x: dt.dlgradient(loss(x), x), dt.dlarray(x))
+        close(gradient, dt.grad(loss)(x))
+
+
 def test_the_ops_of_the_programs_are_in_the_table() -> None:
     for name in [*CENTRED, *SHIFTED, *BINARY]:
         assert any(TABLE[name]["differentiable"])
