@@ -187,7 +187,7 @@ PyObject* transpose_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames
   const int ndim = var_of(x).ndim();
   PyObject* given[1];
   constexpr const char* names[] = {"axes"};
-  if (kwnames) {
+  if (kwnames && PyTuple_GET_SIZE(kwnames)) {
     parse_arguments("transpose", args, count, kwnames, names, 0, given);
     args = given;
     count = given[0] ? 1 : 0;
@@ -342,7 +342,11 @@ PyObject* as_function(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames)
   return guarded([&]() -> PyObject* {
     if (is_dlarray(args[0])) return impl(args[0], args + 1, count - 1, kwnames);
     Ref array(make_dlarray(operand("function", args[0])));
-    return impl(array.get(), args + 1, count - 1, kwnames);
+    Ref out(impl(array.get(), args + 1, count - 1, kwnames));
+    if (!is_dlarray(out.get())) return out.release();
+    // A view of memory that is not ours would change with it.
+    const Array& value = var_of(out.get()).value();
+    return value.is_scalar() || value.buffer().writable() ? out.release() : make_dlarray(Var(value.copy()));
   });
 }
 
@@ -406,9 +410,16 @@ PyObject* matmul_(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) {
   });
 }
 
-PyObject* elementwise(PyObject* code, Args args, Py_ssize_t count) {
+PyObject* elementwise(PyObject* code, Args args, Py_ssize_t count, PyObject* kwnames) {
   const ops::Op op = static_cast<ops::Op>(PyLong_AsLong(code));
   const ops::OpInfo& info = ops::info(op);
+  if (kwnames && PyTuple_GET_SIZE(kwnames)) {
+    PyErr_Format(PyExc_TypeError,
+                 "%s: the keyword '%U' is not taken; out= would write into an array past the tape, where= would leave "
+                 "elements undefined; use the result, numpy.where, or x.astype(dtype).",
+                 info.name.data(), PyTuple_GET_ITEM(kwnames, 0));
+    return nullptr;
+  }
   if (count != info.arity) {
     PyErr_Format(PyExc_TypeError, "%s() takes %d arguments, %zd were given", info.name.data(), info.arity, count);
     return nullptr;
@@ -472,7 +483,7 @@ void bind_functions(pybind11::module_& module) {
     docs[k] = std::string(info.name) + signatures[info.arity - 1] + "\n--\n\n" +
               (info.numpy_name.empty() ? "Elementwise; NumPy has no function of this kind." : "Elementwise, with the values of numpy." + std::string(info.numpy_name) + ".");
     if (!info.kink.empty()) docs[k] += "\n\nDerivative: " + std::string(info.kink) + ".";
-    definitions[k] = {info.name.data(), fast(elementwise), METH_FASTCALL, docs[k].c_str()};
+    definitions[k] = {info.name.data(), fast(elementwise), kFast, docs[k].c_str()};
     add(table, definitions[k], pybind11::int_(i).ptr());
     pybind11::dict row;
     row["name"] = std::string(info.name);
