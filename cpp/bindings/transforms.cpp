@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the functional transformations of python/dualtape/derivatives.py are made of: scopes with leaves and pulls,
+// What the functional transformations of python/dualtape/{reverse,forward,hessians}.py are made of: scopes with leaves and pulls,
 // pairs of primal and tangent, and custom rules.
 #include "bindings/transforms.hpp"
 

@@ -32,7 +32,9 @@ from dualtape._core import (
     extractdata,
     stop_gradient,
 )
-from dualtape.derivatives import grad, hessian, hvp, jacfwd, jacrev, jvp, linearize, value_and_grad, vjp
+from dualtape.forward import jacfwd, jvp, linearize
+from dualtape.hessians import hessian, hvp
+from dualtape.reverse import grad, jacrev, value_and_grad, vjp
 
 if TYPE_CHECKING:
     from dualtape import numpy, optim, plots, schedules, scipy, tree

@@ -79,9 +79,7 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
     return float(min(max(t, low), high))
 
 
-def strong_wolfe(
-    along: Along, start: Point, t: float, most: int, size: float, tolerance: float = 1e-9
-) -> Outcome:
+def strong_wolfe(along: Along, start: Point, t: float, most: int, size: float, tolerance: float = 1e-9) -> Outcome:
     """Bracket and zoom with cubic interpolation (Nocedal and Wright, algorithms 3.5 and 3.6, with safeguards).
 
     The steps are those of PyTorch's ``strong_wolfe``, evaluation by evaluation; as there, `most` does not

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dualtape._arguments import shape_of
 from dualtape._core import GradientError, dlarray, extractdata
-from dualtape.derivatives import jvp, shape_of, vjp
+from dualtape.forward import jvp
+from dualtape.reverse import vjp
 from dualtape.tree import flatten, paths, unflatten
 
 __all__ = ["check_grads"]

@@ -66,9 +66,7 @@ class _Arguments:
         return any(_core.is_tracked(array) for array in self.arrays)
 
 
-def _wrap_outputs(
-    inputs: list[dlarray], result: Any, callback: Callable[..., Any], *, rerun: bool = False
-) -> Any:
+def _wrap_outputs(inputs: list[dlarray], result: Any, callback: Callable[..., Any], *, rerun: bool = False) -> Any:
     leaves, structure = flatten(result)
     outputs = _core.custom_node(inputs, leaves, callback, rerun)
     return unflatten(structure, outputs)

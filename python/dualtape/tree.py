@@ -248,10 +248,7 @@ def unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
 def _unflatten_from(structure: Structure, leaves: Iterator[Any]) -> Any:
     return _join(
         structure,
-        [
-            next(leaves) if child is LEAF_STRUCTURE else _unflatten_from(child, leaves)
-            for child in structure.children
-        ],
+        [next(leaves) if child is LEAF_STRUCTURE else _unflatten_from(child, leaves) for child in structure.children],
     )
 
 
@@ -330,9 +327,7 @@ def leaves_with_paths(tree: Any, name: str = "tree") -> list[tuple[str, Any]]:
     return list(zip(paths(structure, name), leaves, strict=True))
 
 
-def check_same(
-    structure_a: Structure, tree_b: Any, name_a: str = "params", name_b: str = "gradients"
-) -> None:
+def check_same(structure_a: Structure, tree_b: Any, name_a: str = "params", name_b: str = "gradients") -> None:
     """Check that a tree has a given structure, and say where it first differs if it has not.
 
     Parameters

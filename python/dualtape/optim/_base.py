@@ -89,11 +89,7 @@ class Optimizer:
                 "'l2norm', 'global-l2norm' or 'absolute-value'."
             )
         # Prepared once, because an update takes about a microsecond.
-        method = (
-            0
-            if self.gradient_threshold == math.inf
-            else THRESHOLD_METHODS.index(self.gradient_threshold_method)
-        )
+        method = 0 if self.gradient_threshold == math.inf else THRESHOLD_METHODS.index(self.gradient_threshold_method)
         terms = (
             method,
             self.gradient_threshold,

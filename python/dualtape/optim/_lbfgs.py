@@ -86,9 +86,7 @@ class LBFGS:
         Flat("LBFGS.init", params)
         return {"iteration": 0, "evaluations": 0, "loss": None, "history": None}
 
-    def update(
-        self, loss_fcn: Callable[[Any], Any], state: dict[str, Any], params: Any
-    ) -> tuple[Any, dict[str, Any]]:
+    def update(self, loss_fcn: Callable[[Any], Any], state: dict[str, Any], params: Any) -> tuple[Any, dict[str, Any]]:
         """Take one step: up to `max_iterations` iterations.
 
         Parameters
@@ -160,10 +158,7 @@ class LBFGS:
                 break
             if np.abs(gradient).max() <= self.gradient_tolerance:
                 break
-            if (
-                np.abs(t * d).max() <= self.change_tolerance
-                or abs(loss - previous_loss) < self.change_tolerance
-            ):
+            if np.abs(t * d).max() <= self.change_tolerance or abs(loss - previous_loss) < self.change_tolerance:
                 break
         return flat.tree(x), {
             "iteration": iteration,

@@ -21,9 +21,7 @@ def _over_iterations(ax: Axes, lines: Sequence[Curve], log: bool, style: Literal
         color = COLORS[number % len(COLORS)]
         values = np.where(line.values > 0, line.values, np.nan) if log else line.values
         marker = "o" if line.values.size == 1 else None
-        ax.plot(
-            line.iterations, values, color=color, ls=style, lw=1.8, marker=marker, label=line.label or None
-        )
+        ax.plot(line.iterations, values, color=color, ls=style, lw=1.8, marker=marker, label=line.label or None)
     ends = [end for line in lines for end in (line.iterations[0], line.iterations[-1])]
     if min(ends) < max(ends):
         ax.set_xlim(min(ends), max(ends))
@@ -73,9 +71,7 @@ def training_path(
     else:
         routes = [path("training_path", (x1, x2), "", iterations)]
     if not routes:
-        raise ValueError(
-            "training_path(None): there is nothing to draw; got no path; pass x1 and x2, or a run."
-        )
+        raise ValueError("training_path(None): there is nothing to draw; got no path; pass x1 and x2, or a run.")
     ax = axes(ax, (6.4, 4.0))
     if len(routes) == 1 and not routes[0].label:
         route = routes[0]
@@ -133,9 +129,7 @@ def loss_curve(
     return ax
 
 
-def learn_rate_curve(
-    rates: Any, *, iterations: Any = None, title: str | None = None, ax: Axes | None = None
-) -> Axes:
+def learn_rate_curve(rates: Any, *, iterations: Any = None, title: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the learning rate over the iterations.
 
     Parameters

@@ -43,9 +43,7 @@ def vector(where: str, data: Any) -> Floats:
     """A 1-D float64 array of `data`: an array, or a list of numbers or of scalar dlarrays."""
     values: Floats
     try:
-        if isinstance(
-            data, (list, tuple)
-        ):  # item by item: a list of dlarrays is what a hand-written loop keeps
+        if isinstance(data, (list, tuple)):  # item by item: a list of dlarrays is what a hand-written loop keeps
             values = np.array([float(value) for value in data], dtype=np.float64)
         else:
             values = np.asarray(data, dtype=np.float64)
@@ -118,9 +116,7 @@ def curves(
 
     if isinstance(data, Mapping):
         if not data:
-            raise ValueError(
-                f"{where}: there is nothing to draw; got an empty dict; give it label -> values."
-            )
+            raise ValueError(f"{where}: there is nothing to draw; got an empty dict; give it label -> values.")
         return [read(str(label), item) for label, item in data.items()]
     return [read("", data)]
 

@@ -87,9 +87,7 @@ def gradient_field(
             "pass loss=..., or gradient=... for arrows alone."
         )
     if not arrows >= 2:
-        raise ValueError(
-            f"gradient_field(arrows={arrows}): there must be arrows; got {arrows}; 2 or more work."
-        )
+        raise ValueError(f"gradient_field(arrows={arrows}): there must be arrows; got {arrows}; 2 or more work.")
     routes = path_list("gradient_field(paths)", paths)
     xlim = _limits("xlim", xlim, [route.x1 for route in routes], None if optimum is None else optimum[0])
     ylim = _limits("ylim", ylim, [route.x2 for route in routes], None if optimum is None else optimum[1])
@@ -115,16 +113,12 @@ def _limits(
     if given is not None:
         low, high = float(given[0]), float(given[1])
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(
-                f"gradient_field({name}={given}): limits must be finite and rising; try (-2, 2)."
-            )
+            raise ValueError(f"gradient_field({name}={given}): limits must be finite and rising; try (-2, 2).")
         return low, high
     every = np.concatenate([*values, [] if extra is None else [extra]])
     every = every[np.isfinite(every)]
     if every.size == 0:
-        raise ValueError(
-            f"gradient_field({name}=None): no path to take limits from; give {name}=(low, high)."
-        )
+        raise ValueError(f"gradient_field({name}=None): no path to take limits from; give {name}=(low, high).")
     low, high = float(every.min()), float(every.max())
     margin = 0.1 * (high - low) or 1.0
     return low - margin, high + margin
@@ -155,9 +149,7 @@ def _differentiated(loss: Any) -> Callable[[Floats, Floats], tuple[Floats, Float
     return gradient
 
 
-def _draw_surface(
-    ax: Axes, loss: Callable[..., Any], xlim: tuple[float, float], ylim: tuple[float, float]
-) -> None:
+def _draw_surface(ax: Axes, loss: Callable[..., Any], xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
     x1, x2 = np.meshgrid(np.linspace(*xlim, _GRID), np.linspace(*ylim, _GRID))

@@ -134,8 +134,7 @@ class Schedule(ABC):
             else:
                 given, remedy = repr(iteration), "the first iteration is schedule(1)"
             raise ValueError(
-                f"{type(self).__name__}(iteration): the iteration must be one number from 1; got {given}; "
-                f"{remedy}."
+                f"{type(self).__name__}(iteration): the iteration must be one number from 1; got {given}; {remedy}."
             )
         if self.num_steps != math.inf and iteration > self.num_steps:
             iteration = self.num_steps

@@ -118,9 +118,7 @@ class cyclical(Schedule):
     num_steps: float = field(default=math.inf, kw_only=True, metadata=STATIC)
 
     def __post_init__(self) -> None:
-        check(
-            self, base="rate", max_factor="positive", period="count", step_ratio="fraction", num_steps="steps"
-        )
+        check(self, base="rate", max_factor="positive", period="count", step_ratio="fraction", num_steps="steps")
 
     def rate_at(self, iteration: Scalar) -> Scalar:
         position = (iteration - 1) % self.period

@@ -215,9 +215,7 @@ class polynomial(Schedule):
     final_factor: Scalar = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        check(
-            self, base="rate", num_steps="count", power="positive", initial_factor="rate", final_factor="rate"
-        )
+        check(self, base="rate", num_steps="count", power="positive", initial_factor="rate", final_factor="rate")
 
     def rate_at(self, iteration: Scalar) -> Scalar:
         rest = 1 - (iteration - 1) / max(self.num_steps - 1, 1)
