@@ -125,3 +125,22 @@ def test_views_of_views_follow_and_write_back():
         same[first] = 100.0 * number
         for left, right in pairs:
             np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (2**40, 2**40), (2**32, 2**32), (2**62,)])
+def test_shapes_that_no_array_has(shape):
+    with pytest.raises(dt.ShapeError, match="no array has this shape"):
+        dnp.broadcast_to(dt.dlarray(1.0), shape)
+    with pytest.raises(dt.ShapeError):
+        dt.dlarray(np.ones(0)).reshape(*shape, 1, -1)
+
+
+def test_an_interrupt_while_data_is_read_stays_one():
+    class Slow:
+        def __array__(self, dtype=None, copy=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dt.dlarray(Slow())
+    with pytest.raises(KeyboardInterrupt):
+        dt.dlarray(1.0) + Slow()

@@ -72,17 +72,18 @@ void check_slices(Shape shape, std::span<const Slice> slices) {
 Dims infer_shape(Shape from, Shape shape) {
   Dims out(shape);
   const std::int64_t size = element_count(from);
-  std::int64_t known = 1;
+  Dims given;
   int open = -1;
   bool valid = true;
   for (int i = 0; i < out.size(); ++i) {
     if (out[i] >= 0)
-      known *= out[i];
+      given.push_back(out[i]);
     else if (out[i] == -1 && open < 0)
       open = i;
     else
       valid = false;
   }
+  const std::int64_t known = element_count(given);
   if (valid && open >= 0 && known > 0 && size % known == 0) {
     out[open] = size / known;
     return out;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "dualtape/base/shape.hpp"
 
+#include <limits>
+
 #include "dualtape/base/error.hpp"
 
 namespace dualtape {
@@ -34,8 +36,16 @@ void Dims::erase(int at) {
 }
 
 std::int64_t element_count(Shape shape) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 16;  // so that a count of bytes fits too
   std::int64_t count = 1;
-  for (std::int64_t extent : shape) count *= extent;
+  bool fits = true;
+  for (std::int64_t extent : shape) {
+    if (__builtin_mul_overflow(count, extent, &count) || extent < 0) fits = false;
+  }
+  if (!fits || count > kMost) {
+    throw ShapeError("shape" + to_string(shape) +
+                     ": no array has this shape; extents must be non-negative, and so few that memory can hold them.");
+  }
   return count;
 }
 

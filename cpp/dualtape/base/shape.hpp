@@ -51,7 +51,7 @@ class Dims {
 
 using Shape = std::span<const std::int64_t>;
 
-/// The number of elements.
+/// The number of elements; ShapeError for a negative extent and for more than memory could hold.
 std::int64_t element_count(Shape shape);
 /// `(3, 4)`, `(3,)` or `()`, as Python writes it.
 std::string to_string(Shape shape);
