@@ -47,6 +47,7 @@ py::array as_ndarray(const char* op, PyObject* object) {
     result = PyObject_CallOneArg(numpy_attribute("asarray"), object);
   }
   if (!result) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw PythonError{};  // Ctrl-C stays what it is
     // A ragged list, or an object that fails to convert: NumPy's own words say it best.
     py::error_already_set error;
     if (error.matches(package_attribute("dualtape._core", "TraceError"))) {
