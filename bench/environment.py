@@ -73,7 +73,5 @@ def _compiler() -> str | None:
     command = find_compiler()
     if command is None:
         return None
-    lines = subprocess.run(
-        [command, "--version"], capture_output=True, text=True, check=False
-    ).stdout.splitlines()
+    lines = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.splitlines()
     return lines[0] if lines else None

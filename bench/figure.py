@@ -44,8 +44,7 @@ def draw(rows: Sequence[Row], machine: dict[str, object], path: Path) -> None:
     relative = all(row.ratio is not None for part in panels.values() for row in part)
     lines = math.ceil(len(panels) / _COLUMNS)
     heights = [
-        max(len(part) for part in list(panels.values())[i * _COLUMNS : (i + 1) * _COLUMNS]) + 2.2
-        for i in range(lines)
+        max(len(part) for part in list(panels.values())[i * _COLUMNS : (i + 1) * _COLUMNS]) + 2.2 for i in range(lines)
     ]
     columns = min(_COLUMNS, len(panels))
     figure, grid = plt.subplots(
@@ -68,9 +67,7 @@ def draw(rows: Sequence[Row], machine: dict[str, object], path: Path) -> None:
     title = "Time relative to dualtape" if relative else "Time"
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys), frameon=False, fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold", color=_INK)
-    figure.supxlabel(
-        f"{machine['cpu']}, one thread, {machine['python']}", x=0.01, ha="left", fontsize=9, color=_INK
-    )
+    figure.supxlabel(f"{machine['cpu']}, one thread, {machine['python']}", x=0.01, ha="left", fontsize=9, color=_INK)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -44,9 +44,7 @@ def measure(workload: str, case: Case, effort: Effort) -> list[Row]:
     rows: list[Row] = []
     fit: list[tuple[Row, Callable[[], Answer]]] = []
     for competitor in case.competitors:
-        row = Row(
-            workload, case.name, competitor.name, competitor.how, competitor.ours, case.unit, case.featured
-        )
+        row = Row(workload, case.name, competitor.name, competitor.how, competitor.ours, case.unit, case.featured)
         rows.append(row)
         prepared = _admit(case, competitor, reference, row)
         if prepared is not None:
@@ -95,9 +93,7 @@ def _describe(reason: Exception) -> str:
 
 def _run_rounds(fit: list[tuple[Row, Callable[[], Answer]]], effort: Effort) -> None:
     # Who took long for the answer alone is warm, and needs no repetitions.
-    numbers = [
-        1 if row.warm_up > 20 * effort.min_time else _calibrate(run, effort.min_time) for row, run in fit
-    ]
+    numbers = [1 if row.warm_up > 20 * effort.min_time else _calibrate(run, effort.min_time) for row, run in fit]
     spent = [row.warm_up if number == 1 else 0.0 for (row, _), number in zip(fit, numbers, strict=True)]
     # What is alive now stays; without this every collection would walk all imported libraries.
     gc.collect()

@@ -45,9 +45,7 @@ class Promise:
 
 PROMISES = (
     Promise("at most twice the gradient by hand in Python floats", "seed", "Python floats", "ratio", 0.5),
-    Promise(
-        "the same, against the loop with everything inlined", "seed", "Python floats, inlined", "ratio", 0.5
-    ),
+    Promise("the same, against the loop with everything inlined", "seed", "Python floats, inlined", "ratio", 0.5),
     Promise("6 times as fast as a pure-Python tape", "seed", "Python tape", "ratio", 6.0),
     Promise("15 times as fast as XAD's binding", "seed", "XAD", "ratio", 15.0),
     Promise("150 times as fast as PyTorch", "seed", "PyTorch", "ratio", 150.0),

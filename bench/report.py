@@ -56,9 +56,7 @@ def table(rows: Sequence[Row]) -> str:
         left = (cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True))
         right = (cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True))
         text.append("  " + "  ".join((*left, *right)).rstrip())
-    text += [
-        f"  {r.competitor}: {r.status.upper()}: {r.reason}" for r in rows if r.status in ("wrong", "failed")
-    ]
+    text += [f"  {r.competitor}: {r.status.upper()}: {r.reason}" for r in rows if r.status in ("wrong", "failed")]
     return "\n".join(text)
 
 

@@ -43,7 +43,12 @@ def test_assignment_to_a_broadcast_array_changes_the_place_alone():
 
 @pytest.mark.parametrize(
     "view",
-    [lambda a: dnp.reshape(a, (4,)), dnp.transpose, lambda a: dnp.broadcast_to(a, (3, 2, 2)), lambda a: dnp.squeeze(a[None])],
+    [
+        lambda a: dnp.reshape(a, (4,)),
+        dnp.transpose,
+        lambda a: dnp.broadcast_to(a, (3, 2, 2)),
+        lambda a: dnp.squeeze(a[None]),
+    ],
     ids=["reshape", "transpose", "broadcast_to", "squeeze"],
 )
 def test_results_do_not_change_with_the_memory_of_others(view):

@@ -128,9 +128,7 @@ def test_a_rate_that_is_too_high_ends_in_nan_without_an_error(rate: float, last:
     assert known == list(range(last + 1))  # the loss after step `last` is the last that is a number
 
 
-@pytest.mark.parametrize(
-    ("x1", "x2", "expected"), [(2, 2, (18, -4)), (0, 0, (-2, 0)), (-1, 2, (0, 2)), (1, 1, (0, 0))]
-)
+@pytest.mark.parametrize(("x1", "x2", "expected"), [(2, 2, (18, -4)), (0, 0, (-2, 0)), (-1, 2, (0, 2)), (1, 1, (0, 0))])
 def test_the_field_of_gradients(x1: float, x2: float, expected: tuple[float, float]) -> None:
     _, *gradient = dt.dlfeval(my_loss, dt.dlarray(x1), dt.dlarray(x2))
     assert [number(g) for g in gradient] == list(expected)
@@ -325,9 +323,7 @@ def test_gradients_have_shape_dtype_and_labels_of_the_inputs(shape: tuple[int, .
 @pytest.mark.parametrize("labels", ["SSCB", "SCBT", "CBTU"])
 def test_gradients_keep_labels(labels: str) -> None:
     x = dt.dlarray(np.ones((2, 3, 4, 5)), labels)
-    by_x, by_tree = dt.dlfeval(
-        lambda x: (dt.dlgradient((x * x).sum(), x), dt.dlgradient((x * x).sum(), {"x": x})), x
-    )
+    by_x, by_tree = dt.dlfeval(lambda x: (dt.dlgradient((x * x).sum(), x), dt.dlgradient((x * x).sum(), {"x": x})), x)
     assert by_x.dims == by_tree["x"].dims == labels
 
 
@@ -359,9 +355,7 @@ def test_with_respect_to_intermediate_values(point: Any, higher: bool) -> None:
         return alone, *both, dt.dlgradient(z.sum(), z)
 
     x = np.asarray(point)
-    for got, want in zip(
-        dt.dlfeval(loss, dt.dlarray(point)), (6 * x, 18 * x, 6 * x, np.ones_like(x)), strict=True
-    ):
+    for got, want in zip(dt.dlfeval(loss, dt.dlarray(point)), (6 * x, 18 * x, 6 * x, np.ones_like(x)), strict=True):
         np.testing.assert_array_equal(dt.extractdata(got), want)
 
 

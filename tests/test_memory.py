@@ -66,7 +66,7 @@ class Stop(Exception):
 def scalars():
     x = dt.dlarray(2.0)
     for _ in range(100):
-        x = -(x * 0.5 + 1.0) ** 2 / 3.0
+        x = -((x * 0.5 + 1.0) ** 2) / 3.0
 
 
 def small_arrays():

@@ -155,9 +155,7 @@ def test_binary_rule_against_differences_in_every_mode(name):
         along_a = central(lambda v, f=f, b=b: f(v, b), a)
         along_b = central(lambda v, f=f, a=a: f(a, v), b)
         assert tape.grad(f)(a, b) == pytest.approx((along_a, along_b), rel=1e-7, abs=1e-8)
-        assert dual.jvp(f, (a, b), (0.3, -2.0))[1] == pytest.approx(
-            0.3 * along_a - 2 * along_b, rel=1e-7, abs=1e-7
-        )
+        assert dual.jvp(f, (a, b), (0.3, -2.0))[1] == pytest.approx(0.3 * along_a - 2 * along_b, rel=1e-7, abs=1e-7)
         rows = tape.hessian(f)(a, b)
         for row, step in zip(rows, ((1.0, 0.0), (0.0, 1.0)), strict=True):
             moved = [tape.grad(f)(a + s * step[0], b + s * step[1]) for s in (1e-5, -1e-5)]
@@ -167,9 +165,7 @@ def test_binary_rule_against_differences_in_every_mode(name):
 
 def test_operators_agree_between_modes():
     def f(x, y):
-        return (
-            -(2.0 - x) / (3.0 * y - 1.0) + abs(x - y) * 2.0**x - x**y + (1.0 / y) ** 2 + (+x) % 0.75 - x**-2
-        )
+        return -(2.0 - x) / (3.0 * y - 1.0) + abs(x - y) * 2.0**x - x**y + (1.0 / y) ** 2 + (+x) % 0.75 - x**-2
 
     point = (1.3, 0.7)
     reverse = tape.grad(f)(*point)
@@ -351,9 +347,7 @@ def test_optimizers_by_their_first_steps():
         assert rule.update(0.0, 1.0, rule.init(0.0))[0] == pytest.approx(-step, rel=1e-6)
     assert optim.RMSprop().update(0.0, 1.0, (0.0, 0.0, 0.0))[0] == pytest.approx(-0.1, rel=1e-6)
     assert optim.RAdam().update(0.0, 1.0, (0, 0.0, 0.0))[0] == pytest.approx(-1e-3, rel=1e-12)
-    assert optim.Adadelta().update(0.0, 1.0, (0.0, 0.0))[0] == pytest.approx(
-        -math.sqrt(1e-6 / (0.1 + 1e-6)), rel=1e-12
-    )
+    assert optim.Adadelta().update(0.0, 1.0, (0.0, 0.0))[0] == pytest.approx(-math.sqrt(1e-6 / (0.1 + 1e-6)), rel=1e-12)
 
 
 def test_lbfgs_finds_the_minimum_of_a_quadratic():

@@ -146,9 +146,7 @@ def meet(x: Dual, other: Number) -> tuple[Number, Number, Number, Number, int] |
     return *split(x, level), *split(other, level), level
 
 
-def jvp(
-    f: Callable[..., Number], primals: Sequence[Number], tangents: Sequence[Number]
-) -> tuple[Number, Number]:
+def jvp(f: Callable[..., Number], primals: Sequence[Number], tangents: Sequence[Number]) -> tuple[Number, Number]:
     """Return f at the primals and its derivative in the direction of the tangents.
 
     Parameters

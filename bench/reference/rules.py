@@ -49,9 +49,7 @@ def primal(x: Number) -> float:
     return float(x)
 
 
-def apply(
-    call: Function, value: Callable[..., float], partials: Function, arguments: tuple[Number, ...]
-) -> Number:
+def apply(call: Function, value: Callable[..., float], partials: Function, arguments: tuple[Number, ...]) -> Number:
     """Apply a function to numbers of any kind: the number of the highest level decides what that means."""
     top = max(arguments, key=level_of)
     if isinstance(top, (float, int)):

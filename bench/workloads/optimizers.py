@@ -45,12 +45,8 @@ SETUPS = {
         rules.SGD(1e-2, 0.9), "SGD", _MOMENTUM, "SGD", {"lr": 1e-2, **_MOMENTUM}, "sgd", _MOMENTUM, True
     ),
     "Adam": Setup(rules.Adam(1e-2), "Adam", {}, "Adam", {"lr": 1e-2}, "adam", {}, True),
-    "AdamW": Setup(
-        rules.AdamW(1e-2), "AdamW", {}, "AdamW", {"lr": 1e-2}, "adamw", {"weight_decay": 0.01}, True
-    ),
-    "AMSGrad": Setup(
-        rules.Adam(1e-2, amsgrad=True), "AMSGrad", {}, "Adam", {"lr": 1e-2, "amsgrad": True}, fused=True
-    ),
+    "AdamW": Setup(rules.AdamW(1e-2), "AdamW", {}, "AdamW", {"lr": 1e-2}, "adamw", {"weight_decay": 0.01}, True),
+    "AMSGrad": Setup(rules.Adam(1e-2, amsgrad=True), "AMSGrad", {}, "Adam", {"lr": 1e-2, "amsgrad": True}, fused=True),
     "NAdam": Setup(rules.NAdam(1e-2), "NAdam", {}, "NAdam", {"lr": 1e-2}),
     "RAdam": Setup(rules.RAdam(1e-2), "RAdam", {}, "RAdam", {"lr": 1e-2}),
     "Adamax": Setup(rules.Adamax(1e-2), "Adamax", {}, "Adamax", {"lr": 1e-2}),

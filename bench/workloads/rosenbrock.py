@@ -250,6 +250,4 @@ def _case(mode: str, right: Answer) -> Case:
     ]
     if mode != "hessian":  # XAD's binding is of first order
         everyone.insert(5, competitor("XAD", xad))
-    return Case(
-        f"Rosenbrock {mode}", 1, "call", lambda: right, everyone, rtol=1e-11, atol=1e-10, featured=True
-    )
+    return Case(f"Rosenbrock {mode}", 1, "call", lambda: right, everyone, rtol=1e-11, atol=1e-10, featured=True)

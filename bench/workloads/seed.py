@@ -170,9 +170,7 @@ def casadi() -> Callable[[], object]:
 
     x1, x2 = casadi.SX.sym("x1"), casadi.SX.sym("x2")
     y = loss(x1, x2)
-    slope: Any = casadi.Function(
-        "slope", [x1, x2], [y, *casadi.vertsplit(casadi.gradient(y, casadi.vertcat(x1, x2)))]
-    )
+    slope: Any = casadi.Function("slope", [x1, x2], [y, *casadi.vertsplit(casadi.gradient(y, casadi.vertcat(x1, x2)))])
     buffer, call = slope.buffer()
     keep = (slope, buffer)  # the bare call does not keep alive what it works on
     point, result = np.empty(2), np.empty(3)  # one cell for each argument and result
@@ -258,6 +256,4 @@ def cases(quick: bool) -> list[Case]:
         Competitor("numba", numba, "by hand"),
         Competitor("C++", native, "by hand"),
     )
-    return [
-        Case("seed", ITERATIONS, "iteration", reference, competitors, rtol=1e-10, atol=1e-12, featured=True)
-    ]
+    return [Case("seed", ITERATIONS, "iteration", reference, competitors, rtol=1e-10, atol=1e-12, featured=True)]
