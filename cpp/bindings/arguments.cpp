@@ -19,7 +19,8 @@ void parse_arguments(const char* function, PyObject* const* args, Py_ssize_t cou
   for (Py_ssize_t k = 0; k < keywords; ++k) {
     PyObject* keyword = PyTuple_GET_ITEM(kwnames, k);
     Py_ssize_t place = 0;
-    while (place < most && PyUnicode_CompareWithASCIIString(keyword, names[static_cast<std::size_t>(place)]) != 0) ++place;
+    while (place < most && PyUnicode_CompareWithASCIIString(keyword, names[static_cast<std::size_t>(place)]) != 0)
+      ++place;
     if (place == most) {
       PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, keyword);
       throw PythonError{};
@@ -41,7 +42,8 @@ std::int64_t int_from(const char* op, const char* what, PyObject* object) {
   Ref index(PyNumber_Index(object));
   if (!index) {
     PyErr_Clear();
-    throw DTypeError(std::string(op) + ": " + what + " must be an integer; a " + Py_TYPE(object)->tp_name + " was given.");
+    throw DTypeError(std::string(op) + ": " + what + " must be an integer; a " + Py_TYPE(object)->tp_name +
+                     " was given.");
   }
   const long long value = PyLong_AsLongLong(index.get());
   if (value == -1 && PyErr_Occurred()) throw PythonError{};

@@ -122,9 +122,8 @@ int truth(PyObject* self) {
     const Array& value = var_of(self).value();
     if (value.is_scalar()) return value.scalar() != 0.0;
     if (value.size() != 1) {
-      throw ShapeError("bool" + to_string(value.shape()) +
-                       ": the truth of an array of " + std::to_string(value.size()) +
-                       " elements is ambiguous; use .any() or .all().");
+      throw ShapeError("bool" + to_string(value.shape()) + ": the truth of an array of " +
+                       std::to_string(value.size()) + " elements is ambiguous; use .any() or .all().");
     }
     return value.item() != 0.0;
   });
@@ -132,7 +131,8 @@ int truth(PyObject* self) {
 
 void require_one(const char* what, const Array& value) {
   if (value.size() != 1) {
-    throw ShapeError(std::string(what) + to_string(value.shape()) + ": only an array of one element is a number; index it or reduce it first.");
+    throw ShapeError(std::string(what) + to_string(value.shape()) +
+                     ": only an array of one element is a number; index it or reduce it first.");
   }
 }
 
@@ -157,8 +157,9 @@ PyObject* to_index(PyObject* self) {
   return guarded([&] {
     const Array& value = var_of(self).value();
     if (value.dtype() != DType::i64 || value.size() != 1) {
-      throw DTypeError("index: only an integer scalar can be an index; this is a " + std::string(array::name(value.dtype())) +
-                       " of shape " + to_string(value.shape()) + "; use int(x).");
+      throw DTypeError("index: only an integer scalar can be an index; this is a " +
+                       std::string(array::name(value.dtype())) + " of shape " + to_string(value.shape()) +
+                       "; use int(x).");
     }
     return PyLong_FromLongLong(*value.data<std::int64_t>());
   });
@@ -168,9 +169,8 @@ template <class Rule>
 PyObject* compare(PyObject* left, PyObject* right) {
   Scalar a, b;
   if (fast_scalar(left, a) && fast_scalar(right, b)) {
-    return guarded([&] {
-      return make_dlarray(Var(Array::full(DType::boolean, {}, Rule::value(a.value, b.value) ? 1.0 : 0.0)));
-    });
+    return guarded(
+        [&] { return make_dlarray(Var(Array::full(DType::boolean, {}, Rule::value(a.value, b.value) ? 1.0 : 0.0))); });
   }
   PyObject* operands[] = {left, right};
   return guarded([&] { return apply_op(Rule::code, operands, 2, true); });
@@ -178,17 +178,24 @@ PyObject* compare(PyObject* left, PyObject* right) {
 
 PyObject* rich_compare(PyObject* left, PyObject* right, int op) {
   switch (op) {
-    case Py_EQ: return compare<ops::equal_op>(left, right);
-    case Py_NE: return compare<ops::not_equal_op>(left, right);
-    case Py_LT: return compare<ops::less_op>(left, right);
-    case Py_LE: return compare<ops::less_equal_op>(left, right);
-    case Py_GT: return compare<ops::greater_op>(left, right);
-    default: return compare<ops::greater_equal_op>(left, right);
+    case Py_EQ:
+      return compare<ops::equal_op>(left, right);
+    case Py_NE:
+      return compare<ops::not_equal_op>(left, right);
+    case Py_LT:
+      return compare<ops::less_op>(left, right);
+    case Py_LE:
+      return compare<ops::less_equal_op>(left, right);
+    case Py_GT:
+      return compare<ops::greater_op>(left, right);
+    default:
+      return compare<ops::greater_equal_op>(left, right);
   }
 }
 
 /// Integers and bools among themselves are NumPy's business.
-PyObject* apply_numpy(const char* ufunc, std::span<const Var> operands, PyObject* const* objects, std::span<const bool> weak) {
+PyObject* apply_numpy(const char* ufunc, std::span<const Var> operands, PyObject* const* objects,
+                      std::span<const bool> weak) {
   std::vector<Ref> arrays;
   std::vector<PyObject*> args;
   for (std::size_t i = 0; i < operands.size(); ++i) {
@@ -208,7 +215,9 @@ PyObject* bitwise(const char* ufunc, PyObject* left, PyObject* right) {
       operands.push_back(operand(ufunc, objects[i], &weak[i]));
       const bool integer = weak[i] && PyLong_Check(objects[i]);  // bools included
       if (is_float(operands.back().dtype()) && !integer) {
-        throw DTypeError(std::string(ufunc) + ": bits of floating-point numbers have no meaning here; the operands must be bool or integer arrays, such as comparisons.");
+        throw DTypeError(std::string(ufunc) +
+                         ": bits of floating-point numbers have no meaning here; the operands must be bool or integer "
+                         "arrays, such as comparisons.");
       }
     }
     return apply_numpy(ufunc, operands, objects, std::span<const bool>(weak, operands.size()));
@@ -216,9 +225,13 @@ PyObject* bitwise(const char* ufunc, PyObject* left, PyObject* right) {
 }
 
 template <class Rule>
-void* binary() { return reinterpret_cast<void*>(binary_slot<Rule>); }
+void* binary() {
+  return reinterpret_cast<void*>(binary_slot<Rule>);
+}
 template <class Rule>
-void* unary() { return reinterpret_cast<void*>(unary_slot<Rule>); }
+void* unary() {
+  return reinterpret_cast<void*>(unary_slot<Rule>);
+}
 
 }  // namespace
 
@@ -253,7 +266,8 @@ PyObject* apply_op(Op op, PyObject* const* objects, std::size_t count, bool may_
     any_float = any_float || is_float(operands[i].dtype());
   }
   if (any_strong && !any_float && !info.predicate && !info.numpy_name.empty() && op != Op::where) {
-    return apply_numpy(info.numpy_name.data(), std::span<const Var>(operands.data(), count), objects, std::span<const bool>(weak, count));
+    return apply_numpy(info.numpy_name.data(), std::span<const Var>(operands.data(), count), objects,
+                       std::span<const bool>(weak, count));
   }
   const DType target = is_float(strong) ? strong : DType::f64;
   for (std::size_t i = 0; i < count; ++i) {

@@ -102,9 +102,12 @@ PyObject* new_dlarray(PyTypeObject*, PyObject* args, PyObject* kwargs) {
 /// The value of a view, computed from the base's value.
 Var read_view(const View& view, const Var& base) {
   switch (view.kind) {
-    case View::Kind::slice: return tape::reshape(tape::slice(base, view.slices), view.shape);
-    case View::Kind::reshape: return tape::reshape(base, view.shape);
-    default: return tape::transpose(base, view.permutation);
+    case View::Kind::slice:
+      return tape::reshape(tape::slice(base, view.slices), view.shape);
+    case View::Kind::reshape:
+      return tape::reshape(base, view.shape);
+    default:
+      return tape::transpose(base, view.permutation);
   }
 }
 
@@ -142,7 +145,8 @@ const Var& var_of(PyObject* object) {
   if (!array->extras || !array->extras->view) return array->var;
   // From the innermost base outwards; a loop, because views of views have no bounded depth.
   std::vector<DlArray*> chain;
-  for (DlArray* at = array->extras->view->base; at->extras && at->extras->view; at = at->extras->view->base) chain.push_back(at);
+  for (DlArray* at = array->extras->view->base; at->extras && at->extras->view; at = at->extras->view->base)
+    chain.push_back(at);
   for (std::size_t i = chain.size(); i-- > 0;) refresh(chain[i]);
   refresh(array);
   return array->var;

@@ -47,8 +47,7 @@ struct Extras {
 };
 
 struct DlArray {
-  PyObject_HEAD
-  Var var;
+  PyObject_HEAD Var var;
   Extras* extras;
 };
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Dual: the public scalar type of forward mode. Primal and tangent are any numbers: floats, dlarrays, or Duals, for
 // higher orders. There is no rule here: an op is looked up in the table and evaluated on Number.
+#include <pybind11/pybind11.h>
+
 #include <new>
 
 #include "bindings/number.hpp"
 #include "dualtape/array/elementwise.hpp"
 #include "dualtape/base/error.hpp"
-
-#include <pybind11/pybind11.h>
 
 namespace dualtape::bindings {
 
@@ -58,9 +58,12 @@ PyObject* lift(ops::Op op, std::span<const Number* const> operands) {
         }
       };
       switch (i) {
-        case 0: return partial(std::integral_constant<int, 0>{});
-        case 1: return partial(std::integral_constant<int, 1>{});
-        default: return partial(std::integral_constant<int, 2>{});
+        case 0:
+          return partial(std::integral_constant<int, 0>{});
+        case 1:
+          return partial(std::integral_constant<int, 1>{});
+        default:
+          return partial(std::integral_constant<int, 2>{});
       }
     });
     tangent = tangent + strong_multiply(as_dual(operands[i]->get())->tangent, slope);
@@ -69,7 +72,8 @@ PyObject* lift(ops::Op op, std::span<const Number* const> operands) {
 }
 
 bool fits(PyObject* object) {
-  return PyFloat_Check(object) || PyLong_Check(object) || is_dlarray(object) || is_py_dual(object) || PyObject_HasAttrString(object, "__array__");
+  return PyFloat_Check(object) || PyLong_Check(object) || is_dlarray(object) || is_py_dual(object) ||
+         PyObject_HasAttrString(object, "__array__");
 }
 
 template <ops::Op op>
@@ -99,27 +103,36 @@ PyObject* dual_power(PyObject* base, PyObject* exponent, PyObject*) {
 /// Comparisons look at primals alone, like those of every number type here.
 PyObject* compare(PyObject* left, PyObject* right, int op) {
   switch (op) {
-    case Py_EQ: return binary<ops::Op::equal>(left, right);
-    case Py_NE: return binary<ops::Op::not_equal>(left, right);
-    case Py_LT: return binary<ops::Op::less>(left, right);
-    case Py_LE: return binary<ops::Op::less_equal>(left, right);
-    case Py_GT: return binary<ops::Op::greater>(left, right);
-    default: return binary<ops::Op::greater_equal>(left, right);
+    case Py_EQ:
+      return binary<ops::Op::equal>(left, right);
+    case Py_NE:
+      return binary<ops::Op::not_equal>(left, right);
+    case Py_LT:
+      return binary<ops::Op::less>(left, right);
+    case Py_LE:
+      return binary<ops::Op::less_equal>(left, right);
+    case Py_GT:
+      return binary<ops::Op::greater>(left, right);
+    default:
+      return binary<ops::Op::greater_equal>(left, right);
   }
 }
 
 PyObject* new_dual(PyTypeObject*, PyObject* args, PyObject* kwargs) {
   static const char* keywords[] = {"primal", "tangent", nullptr};
   PyObject *primal = nullptr, *tangent = nullptr;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Dual", const_cast<char**>(keywords), &primal, &tangent)) return nullptr;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Dual", const_cast<char**>(keywords), &primal, &tangent))
+    return nullptr;
   return guarded([&]() -> PyObject* {
     for (PyObject* part : {primal, tangent}) {
       if (part && !(fits(part) && !PyUnicode_Check(part))) {
-        throw DTypeError(std::string("Dual: primal and tangent must be real numbers, dlarrays or Duals; a ") + Py_TYPE(part)->tp_name + " was given.");
+        throw DTypeError(std::string("Dual: primal and tangent must be real numbers, dlarrays or Duals; a ") +
+                         Py_TYPE(part)->tp_name + " was given.");
       }
     }
-    return make_dual_object(Number::own(PyLong_Check(primal) ? PyNumber_Float(primal) : Py_NewRef(primal)),
-                            !tangent ? Number(0.0) : Number::own(PyLong_Check(tangent) ? PyNumber_Float(tangent) : Py_NewRef(tangent)));
+    return make_dual_object(
+        Number::own(PyLong_Check(primal) ? PyNumber_Float(primal) : Py_NewRef(primal)),
+        !tangent ? Number(0.0) : Number::own(PyLong_Check(tangent) ? PyNumber_Float(tangent) : Py_NewRef(tangent)));
   });
 }
 
@@ -131,13 +144,16 @@ void dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-PyObject* repr(PyObject* self) { return PyUnicode_FromFormat("Dual(%R, %R)", as_dual(self)->primal.get(), as_dual(self)->tangent.get()); }
+PyObject* repr(PyObject* self) {
+  return PyUnicode_FromFormat("Dual(%R, %R)", as_dual(self)->primal.get(), as_dual(self)->tangent.get());
+}
 int truth(PyObject* self) { return PyObject_IsTrue(as_dual(self)->primal.get()); }
 PyObject* array_ufunc(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&] { return PyObject_Call(package_attribute("dualtape._protocols", "dual_ufunc"), args, kwargs); });
 }
 PyObject* reduce(PyObject* self, PyObject*) {
-  return Py_BuildValue("O(OO)", reinterpret_cast<PyObject*>(dual_type), as_dual(self)->primal.get(), as_dual(self)->tangent.get());
+  return Py_BuildValue("O(OO)", reinterpret_cast<PyObject*>(dual_type), as_dual(self)->primal.get(),
+                       as_dual(self)->tangent.get());
 }
 PyObject* get_primal(PyObject* self, void*) { return Py_NewRef(as_dual(self)->primal.get()); }
 PyObject* get_tangent(PyObject* self, void*) { return Py_NewRef(as_dual(self)->tangent.get()); }
@@ -149,15 +165,20 @@ PyGetSetDef properties[] = {
 };
 
 PyMethodDef methods[] = {
-    {"__array_ufunc__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(array_ufunc)), METH_VARARGS | METH_KEYWORDS, "NumPy's ufuncs on Duals."},
+    {"__array_ufunc__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(array_ufunc)),
+     METH_VARARGS | METH_KEYWORDS, "NumPy's ufuncs on Duals."},
     {"__reduce__", reduce, METH_NOARGS, "For pickling."},
     {nullptr, nullptr, 0, nullptr},
 };
 
 template <ops::Op op>
-void* two() { return reinterpret_cast<void*>(binary<op>); }
+void* two() {
+  return reinterpret_cast<void*>(binary<op>);
+}
 template <ops::Op op>
-void* one() { return reinterpret_cast<void*>(unary<op>); }
+void* one() {
+  return reinterpret_cast<void*>(unary<op>);
+}
 
 }  // namespace
 
@@ -194,13 +215,13 @@ PyObject* apply_dual(ops::Op op, PyObject* const* objects, std::size_t count) {
 void bind_dual(pybind11::module_& module) {
   using ops::Op;
   PyType_Slot slots[] = {
-      {Py_tp_doc, const_cast<char*>(
-                      "Dual(primal, tangent=0.0)\n--\n\n"
-                      "A dual number: a value and the derivative carried beside it.\n\n"
-                      "Parameters\n----------\nprimal, tangent : float, dlarray or Dual\n"
-                      "    Nest Duals for higher derivatives: ``Dual(Dual(x, 1.0), Dual(1.0, 0.0))``.\n\n"
-                      "Notes\n-----\nArithmetic and the functions of dualtape.numpy (NumPy's too) carry both parts. Comparisons look at\n"
-                      "primals alone. A tangent of exactly zero contributes exactly zero.\n")},
+      {Py_tp_doc, const_cast<char*>("Dual(primal, tangent=0.0)\n--\n\n"
+                                    "A dual number: a value and the derivative carried beside it.\n\n"
+                                    "Parameters\n----------\nprimal, tangent : float, dlarray or Dual\n"
+                                    "    Nest Duals for higher derivatives: ``Dual(Dual(x, 1.0), Dual(1.0, 0.0))``.\n\n"
+                                    "Notes\n-----\nArithmetic and the functions of dualtape.numpy (NumPy's too) carry "
+                                    "both parts. Comparisons look at\n"
+                                    "primals alone. A tangent of exactly zero contributes exactly zero.\n")},
       {Py_tp_new, reinterpret_cast<void*>(new_dual)},
       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
       {Py_tp_repr, reinterpret_cast<void*>(repr)},

@@ -28,7 +28,8 @@ PyObject* make_type(pybind11::module_& module, const char* name, PyObject* built
 
 void bind_errors(pybind11::module_& module) {
   error_type = make_type(module, "Error", nullptr, "Base of the errors that dualtape raises on purpose.");
-  shape_error = make_type(module, "ShapeError", PyExc_ValueError, "Shapes that do not fit each other or the operation.");
+  shape_error =
+      make_type(module, "ShapeError", PyExc_ValueError, "Shapes that do not fit each other or the operation.");
   dtype_error = make_type(module, "DTypeError", PyExc_TypeError, "Data of a kind that cannot be computed with.");
   trace_error = make_type(module, "TraceError", PyExc_TypeError, "A value that leaves the graph where it may not.");
   tape_error = make_type(module, "TapeError", PyExc_RuntimeError, "A tape used after its end, or from elsewhere.");

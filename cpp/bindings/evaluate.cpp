@@ -24,7 +24,8 @@ PyObject* make_leaf(Tape& tape, PyObject* array) {
   }
   const Var& x = var_of(array);
   if (!array::is_float(x.dtype())) {
-    throw DTypeError("derivative: an array of " + std::string(array::name(x.dtype())) + " has no derivatives; convert it with x.astype(float).");
+    throw DTypeError("derivative: an array of " + std::string(array::name(x.dtype())) +
+                     " has no derivatives; convert it with x.astype(float).");
   }
   if (x.is_dual()) {
     // The identity of a dual is dual in the identity of its primal; the tangent stays what it is.
@@ -38,8 +39,11 @@ PyObject* make_leaf(Tape& tape, PyObject* array) {
 }
 
 bool may_hold_arrays(PyObject* object) {
-  if (is_dlarray(object) || PyFloat_Check(object) || PyLong_Check(object) || PyUnicode_Check(object) || object == Py_None) return false;
-  return PyTuple_Check(object) || PyList_Check(object) || PyDict_Check(object) || PyObject_HasAttrString(object, "__dataclass_fields__");
+  if (is_dlarray(object) || PyFloat_Check(object) || PyLong_Check(object) || PyUnicode_Check(object) ||
+      object == Py_None)
+    return false;
+  return PyTuple_Check(object) || PyList_Check(object) || PyDict_Check(object) ||
+         PyObject_HasAttrString(object, "__dataclass_fields__");
 }
 
 namespace {
@@ -51,12 +55,14 @@ template <class Body>
 Ref map_tree(PyObject* tree, Body& body) {
   // A traceback may keep the callable for longer than this call, so its definition is static, and the capsule takes
   // a name at the end, by which the body is no longer found.
-  static PyMethodDef definition{"each", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(+[](PyObject* self, PyObject* leaf) -> PyObject* {
-                           if (!is_dlarray(leaf)) return Py_NewRef(leaf);
-                           Body* apply = static_cast<Body*>(PyCapsule_GetPointer(self, nullptr));
-                           return apply ? guarded([&] { return (*apply)(leaf); }) : nullptr;
-                         })),
-                         METH_O, nullptr};
+  static PyMethodDef definition{
+      "each",
+      reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(+[](PyObject* self, PyObject* leaf) -> PyObject* {
+        if (!is_dlarray(leaf)) return Py_NewRef(leaf);
+        Body* apply = static_cast<Body*>(PyCapsule_GetPointer(self, nullptr));
+        return apply ? guarded([&] { return (*apply)(leaf); }) : nullptr;
+      })),
+      METH_O, nullptr};
   Ref capsule(checked(PyCapsule_New(&body, nullptr, nullptr)));
   Ref function(checked(PyCFunction_New(&definition, capsule.get())));
   PyObject* args[] = {function.get(), tree};
@@ -121,7 +127,9 @@ namespace {
 
 PyObject* dlfeval(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) {
   if (count < 1 || !PyCallable_Check(args[0])) {
-    PyErr_SetString(PyExc_TypeError, "dlfeval: the first argument must be the function to evaluate; give dlfeval(function, *arguments).");
+    PyErr_SetString(
+        PyExc_TypeError,
+        "dlfeval: the first argument must be the function to evaluate; give dlfeval(function, *arguments).");
     return nullptr;
   }
   return guarded([&]() -> PyObject* {
@@ -142,7 +150,8 @@ PyObject* dlfeval(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) {
       traced[i] = traced_argument(scope.tape(), args[i + 1]);
       pointers[i] = traced[i].get();
     }
-    PyObject* result = PyObject_Vectorcall(args[0], pointers, static_cast<std::size_t>(count - 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+    PyObject* result = PyObject_Vectorcall(
+        args[0], pointers, static_cast<std::size_t>(count - 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
     if (!result) throw PythonError{};
     return outcome_of(scope, result);
   });
@@ -162,7 +171,8 @@ Options read_options(Args values, PyObject* kwnames) {
     if (is("enable_higher_derivatives")) {
       out.higher = bool_from(values[k], false);
     } else if (is("unconnected")) {
-      if (!PyUnicode_Check(values[k]) || (PyUnicode_CompareWithASCIIString(values[k], "zero") != 0 && PyUnicode_CompareWithASCIIString(values[k], "error") != 0)) {
+      if (!PyUnicode_Check(values[k]) || (PyUnicode_CompareWithASCIIString(values[k], "zero") != 0 &&
+                                          PyUnicode_CompareWithASCIIString(values[k], "error") != 0)) {
         throw GradientError("dlgradient: unconnected must be \"zero\" or \"error\".");
       }
       out.unconnected_error = PyUnicode_CompareWithASCIIString(values[k], "error") == 0;
@@ -182,17 +192,25 @@ bool is_traced(const Var& var) {
 Tape& require_tape(PyObject* y) {
   Tape* tape = Tape::current();
   if (!tape || !Scope::innermost()) {
-    throw TapeError("dlgradient: no function is being evaluated for derivatives; call dlgradient inside a function that is passed to dlfeval.");
+    throw TapeError(
+        "dlgradient: no function is being evaluated for derivatives; call dlgradient inside a function that is passed "
+        "to dlfeval.");
   }
   if (!is_dlarray(y)) {
-    throw GradientError(std::string("dlgradient: the value to differentiate must be a traced dlarray; a ") + Py_TYPE(y)->tp_name + " was given; compute it from arguments of the function given to dlfeval that are dlarrays.");
+    throw GradientError(std::string("dlgradient: the value to differentiate must be a traced dlarray; a ") +
+                        Py_TYPE(y)->tp_name +
+                        " was given; compute it from arguments of the function given to dlfeval that are dlarrays.");
   }
   const Var& value = var_of(y);
   if (value.size() != 1) {
-    throw GradientError("dlgradient" + to_string(value.shape()) + ": the value to differentiate is not a scalar; use y.sum() for derivatives sample by sample, or dljacobian(y, x).");
+    throw GradientError("dlgradient" + to_string(value.shape()) +
+                        ": the value to differentiate is not a scalar; use y.sum() for derivatives sample by sample, "
+                        "or dljacobian(y, x).");
   }
   if (!is_traced(value)) {
-    throw GradientError("dlgradient: the value to differentiate is not traced, it depends on no argument of the function given to dlfeval (extractdata and float cut the trace).");
+    throw GradientError(
+        "dlgradient: the value to differentiate is not traced, it depends on no argument of the function given to "
+        "dlfeval (extractdata and float cut the trace).");
   }
   return *tape;
 }
@@ -202,7 +220,8 @@ PyObject* scalar_gradient(PyObject* y, Args xs, Py_ssize_t count) {
   constexpr Py_ssize_t kMost = 8;
   Tape* tape = Tape::current();
   const Scope* scope = Scope::innermost();  // null while a pull runs a rule on a tape that is closed
-  if (!tape || !scope || scope->nested() || count > kMost || !is_dlarray(y) || !is_bare_scalar(as_dlarray(y))) return nullptr;
+  if (!tape || !scope || scope->nested() || count > kMost || !is_dlarray(y) || !is_bare_scalar(as_dlarray(y)))
+    return nullptr;
   const Var& value = as_dlarray(y)->var;
   if (value.recording() != tape->recording()) return nullptr;
   std::uint32_t nodes[kMost];
@@ -227,7 +246,7 @@ PyObject* scalar_gradient(PyObject* y, Args xs, Py_ssize_t count) {
 /// The leaves of each x in turn, and what it takes to put gradients in their place.
 struct Inputs {
   std::vector<Ref> leaves;
-  std::vector<Ref> structures;        // null for a bare dlarray
+  std::vector<Ref> structures;  // null for a bare dlarray
   std::vector<Py_ssize_t> counts;
 };
 
@@ -245,7 +264,9 @@ Inputs read_inputs(Args xs, Py_ssize_t count) {
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(items.get()); ++k) {
       PyObject* leaf = PyTuple_GET_ITEM(items.get(), k);
       if (!is_dlarray(leaf)) {
-        throw GradientError(std::string("dlgradient: the input is not traced: it is a ") + Py_TYPE(leaf)->tp_name + "; differentiate with respect to dlarrays that were arguments of the function given to dlfeval.");
+        throw GradientError(
+            std::string("dlgradient: the input is not traced: it is a ") + Py_TYPE(leaf)->tp_name +
+            "; differentiate with respect to dlarrays that were arguments of the function given to dlfeval.");
       }
       out.leaves.emplace_back(Py_NewRef(leaf));
     }
@@ -258,7 +279,8 @@ Inputs read_inputs(Args xs, Py_ssize_t count) {
 PyObject* dlgradient(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) {
   return guarded([&]() -> PyObject* {
     if (count < 2) {
-      PyErr_SetString(PyExc_TypeError, "dlgradient: give the value and at least one input: dlgradient(y, x1, x2, ...).");
+      PyErr_SetString(PyExc_TypeError,
+                      "dlgradient: give the value and at least one input: dlgradient(y, x1, x2, ...).");
       throw PythonError{};
     }
     if (!kwnames) {
@@ -273,7 +295,8 @@ PyObject* dlgradient(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) 
     for (const Ref& leaf : inputs.leaves) xs.push_back(var_of(leaf.get()));
     const Var y = tape::reshape(var_of(args[0]), {});
     const Var one(Array::full(y.dtype(), {}, 1.0));
-    std::vector<Var> gradients = tape::pull_back(&tape, std::span(&y, 1), std::span(&one, 1), xs, {record, options.unconnected_error});
+    std::vector<Var> gradients =
+        tape::pull_back(&tape, std::span(&y, 1), std::span(&one, 1), xs, {record, options.unconnected_error});
     // Unless it may be differentiated again, a derivative is a value through which no other derivative may go.
     std::vector<Ref> results;
     for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -291,7 +314,8 @@ PyObject* dlgradient(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) 
       Ref list(checked(PyList_New(inputs.counts[k])));
       for (Py_ssize_t j = 0; j < inputs.counts[k]; ++j) PyList_SET_ITEM(list.get(), j, results[next++].release());
       PyObject* pair[] = {inputs.structures[k].get(), list.get()};
-      PyTuple_SET_ITEM(out.get(), i, checked(PyObject_Vectorcall(package_attribute("dualtape.tree", "unflatten"), pair, 2, nullptr)));
+      PyTuple_SET_ITEM(out.get(), i,
+                       checked(PyObject_Vectorcall(package_attribute("dualtape.tree", "unflatten"), pair, 2, nullptr)));
     }
     return count == 2 ? Py_NewRef(PyTuple_GET_ITEM(out.get(), 0)) : out.release();
   });
@@ -331,20 +355,24 @@ PyMethodDef verbs[] = {
     {"dlfeval", fast(dlfeval), METH_FASTCALL | METH_KEYWORDS,
      "dlfeval(fun, /, *args, **kwargs)\n--\n\n"
      "Evaluates a function so that dlgradient works inside it.\n\n"
-     "Parameters\n----------\nfun : callable\n    Any Python function. Each dlarray among its arguments, in trees too, arrives traced.\n"
+     "Parameters\n----------\nfun : callable\n    Any Python function. Each dlarray among its arguments, in trees too, "
+     "arrives traced.\n"
      "*args, **kwargs\n    Passed on.\n\n"
      "Returns\n-------\nWhat fun returns, with every dlarray in it as a plain value.\n\n"
      "Notes\n-----\nHowever fun ends, its trace ends with it. Evaluations nest."},
     {"dlgradient", fast(dlgradient), METH_FASTCALL | METH_KEYWORDS,
-     "dlgradient(y, /, *xs, retain_data=False, enable_higher_derivatives=False, allow_complex=True, unconnected='zero')\n--\n\n"
+     "dlgradient(y, /, *xs, retain_data=False, enable_higher_derivatives=False, allow_complex=True, "
+     "unconnected='zero')\n--\n\n"
      "Derivatives of a scalar with respect to one or several inputs.\n\n"
-     "Parameters\n----------\ny : dlarray\n    A traced scalar.\n*xs : dlarray or tree of dlarrays\n    Traced inputs.\n"
+     "Parameters\n----------\ny : dlarray\n    A traced scalar.\n*xs : dlarray or tree of dlarrays\n    Traced "
+     "inputs.\n"
      "retain_data : bool\n    A hint that y will be differentiated again; always possible, whatever it says.\n"
      "enable_higher_derivatives : bool\n    Whether the result may be differentiated.\n"
      "allow_complex : bool\n    Accepted for MATLAB's sake; there are no complex arrays.\n"
      "unconnected : {'zero', 'error'}\n    What to do where y does not depend on an input.\n\n"
      "Returns\n-------\nFor one x its gradient, with its shape, dtype, labels and structure; for several a tuple.\n\n"
-     "Raises\n------\nTapeError\n    Outside dlfeval.\nGradientError\n    For a value that is not scalar or not traced, or an untraced input."},
+     "Raises\n------\nTapeError\n    Outside dlfeval.\nGradientError\n    For a value that is not scalar or not "
+     "traced, or an untraced input."},
     {"extractdata", extractdata, METH_O,
      "extractdata(x, /)\n--\n\n"
      "The numbers of a dlarray, or of each dlarray of a tree, as fresh NumPy arrays (scalars as NumPy scalars).\n\n"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Shaped functions. Each is written once, with the array first, and is both a function of the module and a method
-// of dlarray (the table at the end). Elementwise functions come from the table of ops and need nothing here but a
-// loop (`bind_functions`).
+// The functions of the module. Shaped ones of one array come from the list of shaped_functions.hpp and are methods of
+// dlarray too; those of several arrays are here; elementwise ones come from the table of ops by a loop.
 #include "bindings/functions.hpp"
 
 #include <algorithm>
 
 #include "bindings/dlarray.hpp"
 #include "bindings/number.hpp"
+#include "bindings/shaped_functions.hpp"
 #include "dualtape/array/elementwise.hpp"
 #include "dualtape/array/reduce.hpp"
 #include "dualtape/base/error.hpp"
@@ -16,317 +16,6 @@
 
 namespace dualtape::bindings {
 namespace {
-
-using Args = PyObject* const*;
-using Impl = PyObject* (*)(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames);
-
-/// The labels that are left when `axes` are reduced.
-PyObject* reduced_labels(PyObject* x, const Dims& axes, bool keepdims) {
-  PyObject* labels = labels_of(x);
-  if (!labels || keepdims) return Py_XNewRef(labels);
-  std::string left;
-  for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(labels); ++i) {
-    if (std::find(axes.begin(), axes.end(), i) == axes.end()) left += static_cast<char>(PyUnicode_READ_CHAR(labels, i));
-  }
-  return left.empty() ? nullptr : PyUnicode_FromStringAndSize(left.data(), static_cast<Py_ssize_t>(left.size()));
-}
-
-PyObject* with_labels(Var value, Ref labels) { return make_labelled(std::move(value), labels.get()); }
-
-constexpr const char* kReduction[] = {"axis", "keepdims"};
-
-template <auto reduce>
-PyObject* reduction(const char* name, PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  PyObject* given[2];
-  parse_arguments(name, args, count, kwnames, kReduction, 0, given);
-  const Var& var = var_of(x);
-  const Dims axes = axes_from(name, given[0], var.ndim());
-  const bool keepdims = bool_from(given[1], false);
-  return with_labels(Var(reduce(var, axes, keepdims)), Ref(reduced_labels(x, axes, keepdims)));
-}
-
-PyObject* sum_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::sum>("sum", x, a, n, k); }
-PyObject* mean_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::mean>("mean", x, a, n, k); }
-PyObject* prod_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::prod>("prod", x, a, n, k); }
-PyObject* max_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::max>("max", x, a, n, k); }
-PyObject* min_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::min>("min", x, a, n, k); }
-Var any_of(const Var& x, tape::Axes axes, bool keepdims) { return Var(array::any(x.value(), axes, keepdims)); }
-Var all_of(const Var& x, tape::Axes axes, bool keepdims) { return Var(array::all(x.value(), axes, keepdims)); }
-PyObject* any_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<any_of>("any", x, a, n, k); }
-PyObject* all_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<all_of>("all", x, a, n, k); }
-
-PyObject* spread_of(const char* name, bool root, PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"axis", "ddof", "keepdims"};
-  PyObject* given[3];
-  parse_arguments(name, args, count, kwnames, names, 0, given);
-  const Var& var = var_of(x);
-  const Dims axes = axes_from(name, given[0], var.ndim());
-  const bool keepdims = bool_from(given[2], false);
-  const double ddof = given[1] ? PyFloat_AsDouble(given[1]) : 0.0;
-  if (PyErr_Occurred()) throw PythonError{};
-  Var out = tape::variance(var, axes, keepdims, ddof);
-  if (root) out = tape::apply(ops::Op::sqrt, {out});
-  return with_labels(std::move(out), Ref(reduced_labels(x, axes, keepdims)));
-}
-PyObject* var_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return spread_of("var", false, x, a, n, k); }
-PyObject* std_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return spread_of("std", true, x, a, n, k); }
-
-template <auto find>
-PyObject* arg_extreme(const char* name, PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  PyObject* given[2];
-  parse_arguments(name, args, count, kwnames, kReduction, 0, given);
-  const Array& value = var_of(x).value();
-  std::optional<std::int64_t> axis;
-  if (given[0] && given[0] != Py_None) axis = normalize_axis(name, int_from(name, "axis", given[0]), value.ndim());
-  return make_dlarray(Var(find(value, axis, bool_from(given[1], false))));
-}
-PyObject* argmax_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return arg_extreme<array::argmax>("argmax", x, a, n, k); }
-PyObject* argmin_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return arg_extreme<array::argmin>("argmin", x, a, n, k); }
-
-PyObject* cumsum_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"axis"};
-  PyObject* given[1];
-  parse_arguments("cumsum", args, count, kwnames, names, 0, given);
-  const Var& var = var_of(x);
-  if (!given[0] || given[0] == Py_None) return make_dlarray(tape::cumsum(tape::reshape(var, Dims{var.size()}), 0));
-  const int axis = normalize_axis("cumsum", int_from("cumsum", "axis", given[0]), var.ndim());
-  return make_labelled(tape::cumsum(var, axis), labels_of(x));
-}
-
-/// The axis of a softmax: as given, else the channels of a labelled array, else the last.
-int softmax_axis(const char* name, PyObject* x, PyObject* axis) {
-  const int ndim = var_of(x).ndim();
-  if (axis && axis != Py_None) return normalize_axis(name, int_from(name, "axis", axis), ndim);
-  if (PyObject* labels = labels_of(x)) {
-    const Py_ssize_t channel = PyUnicode_FindChar(labels, 'C', 0, ndim, 1);
-    if (channel >= 0) return static_cast<int>(channel);
-  }
-  return normalize_axis(name, -1, ndim);
-}
-
-template <auto function>
-PyObject* softmax_like(const char* name, PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"axis"};
-  PyObject* given[1];
-  parse_arguments(name, args, count, kwnames, names, 0, given);
-  const int axis = softmax_axis(name, x, given[0]);
-  return make_labelled(function(var_of(x), axis), labels_of(x));
-}
-PyObject* softmax_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return softmax_like<tape::softmax>("softmax", x, a, n, k); }
-PyObject* log_softmax_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) {
-  return softmax_like<tape::log_softmax>("log_softmax", x, a, n, k);
-}
-
-PyObject* logsumexp_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  PyObject* given[2];
-  parse_arguments("logsumexp", args, count, kwnames, kReduction, 0, given);
-  const Var& var = var_of(x);
-  const bool keepdims = bool_from(given[1], false);
-  const Dims axes = axes_from("logsumexp", given[0], var.ndim());
-  if (axes.size() == 1) {
-    return with_labels(tape::logsumexp(var, axes[0], keepdims), Ref(reduced_labels(x, axes, keepdims)));
-  }
-  // Several axes are brought together as one.
-  Dims order, shape;
-  for (int i = 0; i < var.ndim(); ++i) {
-    if (std::find(axes.begin(), axes.end(), i) == axes.end()) {
-      order.push_back(i);
-      shape.push_back(var.shape()[static_cast<std::size_t>(i)]);
-    }
-  }
-  std::int64_t merged = 1;
-  for (std::int64_t axis : axes) {
-    order.push_back(axis);
-    merged *= var.shape()[static_cast<std::size_t>(axis)];
-  }
-  shape.push_back(merged);
-  const Var joined = tape::reshape(tape::transpose(var, order), shape);
-  return make_dlarray(tape::reshape(tape::logsumexp(joined, joined.ndim() - 1, false), reduced_shape(var.shape(), axes, keepdims)));
-}
-
-// Rearranging. Results are views that follow assignments, as NumPy's are.
-
-PyObject* reshaped(PyObject* x, Shape shape) {
-  const Var& var = var_of(x);
-  Var out = tape::reshape(var, shape);
-  if (!var.value().contiguous()) return make_dlarray(std::move(out));
-  return make_view(x, std::move(out), View{View::Kind::reshape, {}, Dims(shape), {}, {}, nullptr, 0});
-}
-
-PyObject* transposed(PyObject* x, const Dims& permutation) {
-  return make_view(x, tape::transpose(var_of(x), permutation), View{View::Kind::transpose, {}, {}, {}, permutation, nullptr, 0});
-}
-
-/// Arguments that may come one by one or as one tuple: x.reshape(2, 3) and x.reshape((2, 3)).
-Dims spread_dims(const char* name, const char* what, Args args, Py_ssize_t count) {
-  if (count == 1) return dims_from(name, what, args[0]);
-  Dims out;
-  for (Py_ssize_t i = 0; i < count; ++i) out.push_back(int_from(name, what, args[i]));
-  return out;
-}
-
-PyObject* reshape_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  Dims wanted;
-  if (kwnames && PyTuple_GET_SIZE(kwnames)) {
-    constexpr const char* names[] = {"shape"};
-    PyObject* given[1];
-    parse_arguments("reshape", args, count, kwnames, names, 1, given);
-    wanted = dims_from("reshape", "an extent", given[0]);
-  } else {
-    wanted = spread_dims("reshape", "an extent", args, count);
-  }
-  return reshaped(x, array::infer_shape(var_of(x).shape(), wanted));
-}
-
-PyObject* ravel_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  parse_arguments("ravel", args, count, kwnames, {}, 0, nullptr);
-  return reshaped(x, Dims{var_of(x).size()});
-}
-
-PyObject* transpose_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  const int ndim = var_of(x).ndim();
-  PyObject* given[1];
-  constexpr const char* names[] = {"axes"};
-  if (kwnames && PyTuple_GET_SIZE(kwnames)) {
-    parse_arguments("transpose", args, count, kwnames, names, 0, given);
-    args = given;
-    count = given[0] ? 1 : 0;
-  }
-  Dims permutation;
-  if (count == 0 || (count == 1 && args[0] == Py_None)) {
-    for (int i = ndim; i-- > 0;) permutation.push_back(i);
-  } else {
-    for (std::int64_t axis : spread_dims("transpose", "an axis", args, count)) permutation.push_back(normalize_axis("transpose", axis, ndim));
-    Dims sorted = permutation;
-    std::sort(sorted.begin(), sorted.end());
-    if (sorted.size() != ndim || std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-      throw ShapeError("transpose(" + to_string(var_of(x).shape()) + "): the axes " + to_string(permutation) + " are no permutation; name each axis once.");
-    }
-  }
-  return transposed(x, permutation);
-}
-
-PyObject* swapaxes_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"axis1", "axis2"};
-  PyObject* given[2];
-  parse_arguments("swapaxes", args, count, kwnames, names, 2, given);
-  const int ndim = var_of(x).ndim();
-  const int first = normalize_axis("swapaxes", int_from("swapaxes", "axis1", given[0]), ndim);
-  const int second = normalize_axis("swapaxes", int_from("swapaxes", "axis2", given[1]), ndim);
-  Dims permutation;
-  for (int i = 0; i < ndim; ++i) permutation.push_back(i);
-  std::swap(permutation[first], permutation[second]);
-  return transposed(x, permutation);
-}
-
-PyObject* moveaxis_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"source", "destination"};
-  PyObject* given[2];
-  parse_arguments("moveaxis", args, count, kwnames, names, 2, given);
-  const int ndim = var_of(x).ndim();
-  Dims source, destination;
-  for (std::int64_t axis : dims_from("moveaxis", "source", given[0])) source.push_back(normalize_axis("moveaxis", axis, ndim));
-  for (std::int64_t axis : dims_from("moveaxis", "destination", given[1])) destination.push_back(normalize_axis("moveaxis", axis, ndim));
-  if (source.size() != destination.size()) {
-    throw ShapeError("moveaxis: " + std::to_string(source.size()) + " sources and " + std::to_string(destination.size()) + " destinations; give as many of each.");
-  }
-  Dims permutation = Dims::filled(ndim, -1);
-  for (int i = 0; i < source.size(); ++i) permutation[static_cast<int>(destination[i])] = source[i];
-  int next = 0;
-  for (int i = 0; i < ndim; ++i) {
-    if (std::find(source.begin(), source.end(), i) != source.end()) continue;
-    while (permutation[next] != -1) ++next;
-    permutation[next] = i;
-  }
-  return transposed(x, permutation);
-}
-
-PyObject* squeeze_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"axis"};
-  PyObject* given[1];
-  parse_arguments("squeeze", args, count, kwnames, names, 0, given);
-  const Shape shape = var_of(x).shape();
-  Dims out;
-  const bool all = !given[0] || given[0] == Py_None;
-  const Dims axes = axes_from("squeeze", given[0], static_cast<int>(shape.size()));
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    const bool named = std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(i)) != axes.end();
-    if (named && !all && shape[i] != 1) {
-      throw ShapeError("squeeze(" + to_string(shape) + "): axis " + std::to_string(i) + " has extent " + std::to_string(shape[i]) + "; only axes of extent 1 can be dropped.");
-    }
-    if (!named || shape[i] != 1) out.push_back(shape[i]);
-  }
-  return reshaped(x, out);
-}
-
-PyObject* expand_dims_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"axis"};
-  PyObject* given[1];
-  parse_arguments("expand_dims", args, count, kwnames, names, 1, given);
-  const Var& var = var_of(x);
-  const Dims wanted = dims_from("expand_dims", "axis", given[0]);
-  const Dims axes = normalize_axes("expand_dims", wanted, var.ndim() + wanted.size());
-  Dims shape(var.shape());
-  for (std::int64_t axis : axes) shape.insert(static_cast<int>(axis), 1);
-  return reshaped(x, shape);
-}
-
-PyObject* broadcast_to_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"shape"};
-  PyObject* given[1];
-  parse_arguments("broadcast_to", args, count, kwnames, names, 1, given);
-  return make_dlarray(tape::broadcast_to(var_of(x), dims_from("broadcast_to", "an extent", given[0])));
-}
-
-PyObject* take_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"indices", "axis"};
-  PyObject* given[2];
-  parse_arguments("take", args, count, kwnames, names, 1, given);
-  const Var& var = var_of(x);
-  Array index = PyLong_Check(given[0]) ? Array::full(DType::i64, {}, static_cast<double>(int_from("take", "an index", given[0]))) : operand("take", given[0]).value();
-  if (index.dtype() != DType::i64) {
-    Ref numbers(checked(PyObject_CallOneArg(numpy_attribute("asarray"), given[0])));
-    index = array_from("take", numbers.get());
-  }
-  if (index.dtype() != DType::i64) throw DTypeError("take: the indices must be integers; an array of " + std::string(array::name(index.dtype())) + " was given.");
-  if (!given[1] || given[1] == Py_None) return make_dlarray(tape::take(tape::reshape(var, Dims{var.size()}), 0, index));
-  return make_dlarray(tape::take(var, normalize_axis("take", int_from("take", "axis", given[1]), var.ndim()), index));
-}
-
-PyObject* astype_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
-  constexpr const char* names[] = {"dtype"};
-  PyObject* given[1];
-  parse_arguments("astype", args, count, kwnames, names, 1, given);
-  return make_labelled(tape::cast(var_of(x), dtype_from("astype", given[0])), labels_of(x));
-}
-
-/// Every shaped function of one array, once: F(name, what follows the array in its signature, doc).
-#define DUALTAPE_SHAPED(F)                                                                                           \
-  F(sum, "axis=None, keepdims=False", "Sum over all elements, or along an axis or a tuple of axes.")             \
-  F(mean, "axis=None, keepdims=False", "Mean of all elements, or along an axis or a tuple of axes.")             \
-  F(prod, "axis=None, keepdims=False", "Product; its derivative is right where elements are zero.")              \
-  F(max, "axis=None, keepdims=False", "Largest element; NaN wins. Equal ones share the derivative evenly.")      \
-  F(min, "axis=None, keepdims=False", "Smallest element; NaN wins. Equal ones share the derivative evenly.")     \
-  F(any, "axis=None, keepdims=False", "Whether any element is true, as bool (a constant).")                      \
-  F(all, "axis=None, keepdims=False", "Whether all elements are true, as bool (a constant).")                    \
-  F(var, "axis=None, ddof=0, keepdims=False", "Variance; the divisor is N - ddof.")                              \
-  F(std, "axis=None, ddof=0, keepdims=False", "Standard deviation; the divisor is N - ddof.")                    \
-  F(argmax, "axis=None, keepdims=False", "Position of the first largest element, as int64 (a constant).")        \
-  F(argmin, "axis=None, keepdims=False", "Position of the first smallest element, as int64 (a constant).")       \
-  F(cumsum, "axis=None", "Cumulative sum along an axis, or of the flattened array.")                             \
-  F(reshape, "*shape", "The same elements in another shape; one extent may be -1. A view where possible.")       \
-  F(ravel, "", "The elements in one axis. A view where possible.")                                               \
-  F(transpose, "*axes", "A view with the axes permuted, by default reversed.")                                   \
-  F(swapaxes, "axis1, axis2", "A view with two axes exchanged.")                                                 \
-  F(moveaxis, "source, destination", "A view with axes moved to other places.")                                  \
-  F(squeeze, "axis=None", "A view without axes of extent 1.")                                                    \
-  F(expand_dims, "axis", "A view with new axes of extent 1.")                                                    \
-  F(broadcast_to, "shape", "The array repeated along axes of extent 1 and new leading axes, without a copy.")     \
-  F(take, "indices, axis=None", "Elements at integer positions along an axis, or of the flattened array.")       \
-  F(astype, "dtype", "The values in another dtype; derivatives pass between float32 and float64.")               \
-  F(logsumexp, "axis=None, keepdims=False", "log(sum(exp(x))), without overflow.")                               \
-  F(softmax, "axis=None", "exp(x) / sum(exp(x)) along an axis: by default C where labelled, else the last.")     \
-  F(log_softmax, "axis=None", "log(softmax(x)), without underflow.")
 
 template <Impl impl>
 PyObject* as_method(PyObject* self, Args args, Py_ssize_t count, PyObject* kwnames) {
@@ -400,12 +89,14 @@ PyObject* matmul_(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) {
     PyObject* given[2];
     parse_arguments("matmul", args, count, kwnames, names, 2, given);
     if (labels_of(given[0]) && labels_of(given[1])) {
-      throw ShapeError("matmul: both operands have labels, and which axes to sum over is not clear; call stripdims on one.");
+      throw ShapeError(
+          "matmul: both operands have labels, and which axes to sum over is not clear; call stripdims on one.");
     }
     bool foreign = false;
     const Var a = operand("matmul", given[0], nullptr, &foreign), b = operand("matmul", given[1], nullptr, &foreign);
     if (foreign) Py_RETURN_NOTIMPLEMENTED;
-    const DType dtype = array::is_float(array::promote(a.dtype(), b.dtype())) ? array::promote(a.dtype(), b.dtype()) : DType::f64;
+    const DType dtype =
+        array::is_float(array::promote(a.dtype(), b.dtype())) ? array::promote(a.dtype(), b.dtype()) : DType::f64;
     return make_dlarray(tape::matmul(tape::cast(a, dtype), tape::cast(b, dtype)));
   });
 }
@@ -442,7 +133,8 @@ PyObject* elementwise(PyObject* code, Args args, Py_ssize_t count, PyObject* kwn
 }
 
 PyMethodDef several[] = {
-    {"concatenate", fast(concatenate_), kFast, "concatenate(arrays, axis=0)\n--\n\nArrays joined along an axis they have."},
+    {"concatenate", fast(concatenate_), kFast,
+     "concatenate(arrays, axis=0)\n--\n\nArrays joined along an axis they have."},
     {"stack", fast(stack_), kFast, "stack(arrays, axis=0)\n--\n\nArrays of one shape joined along a new axis."},
     {"matmul", fast(matmul_), kFast, "matmul(a, b)\n--\n\nMatrix product, with NumPy's rules for vectors and batches."},
 };
@@ -467,7 +159,8 @@ void bind_functions(pybind11::module_& module) {
 #undef DUALTAPE_FUNCTION
   };
   const auto add = [&](pybind11::module_& to, PyMethodDef& definition, PyObject* self) {
-    to.attr(definition.ml_name) = pybind11::reinterpret_steal<pybind11::object>(checked(PyCFunction_NewEx(&definition, self, nullptr)));
+    to.attr(definition.ml_name) =
+        pybind11::reinterpret_steal<pybind11::object>(checked(PyCFunction_NewEx(&definition, self, nullptr)));
   };
   for (PyMethodDef& definition : functions) add(module, definition, nullptr);
   for (PyMethodDef& definition : several) add(module, definition, nullptr);
@@ -481,7 +174,8 @@ void bind_functions(pybind11::module_& module) {
     const std::size_t k = static_cast<std::size_t>(i);
     constexpr const char* signatures[] = {"(x, /)", "(a, b, /)", "(a, b, c, /)"};
     docs[k] = std::string(info.name) + signatures[info.arity - 1] + "\n--\n\n" +
-              (info.numpy_name.empty() ? "Elementwise; NumPy has no function of this kind." : "Elementwise, with the values of numpy." + std::string(info.numpy_name) + ".");
+              (info.numpy_name.empty() ? "Elementwise; NumPy has no function of this kind."
+                                       : "Elementwise, with the values of numpy." + std::string(info.numpy_name) + ".");
     if (!info.kink.empty()) docs[k] += "\n\nDerivative: " + std::string(info.kink) + ".";
     definitions[k] = {info.name.data(), fast(elementwise), kFast, docs[k].c_str()};
     add(table, definitions[k], pybind11::int_(i).ptr());
@@ -501,7 +195,8 @@ void bind_functions(pybind11::module_& module) {
     row["kink"] = std::string(info.kink);
     rows.append(row);
   }
-  module.def("op_table", [rows] { return rows.attr("copy")(); }, "The table of elementwise ops: a dict for each.");
+  module.def(
+      "op_table", [rows] { return rows.attr("copy")(); }, "The table of elementwise ops: a dict for each.");
 }
 
 }  // namespace dualtape::bindings

@@ -36,8 +36,9 @@ bool is_integer(PyObject* item) {
   if (PyBool_Check(item)) return false;
   if (PyLong_Check(item)) return true;
   if (is_dlarray(item)) return as_dlarray(item)->var.dtype() == DType::i64 && as_dlarray(item)->var.ndim() == 0;
-  return PyIndex_Check(item) && !PySequence_Check(item) && !PyObject_CheckBuffer(item) ? true
-         : PyIndex_Check(item) && PyObject_HasAttrString(item, "ndim") && !PyObject_HasAttrString(item, "__len__");
+  return PyIndex_Check(item) && !PySequence_Check(item) && !PyObject_CheckBuffer(item)
+             ? true
+             : PyIndex_Check(item) && PyObject_HasAttrString(item, "ndim") && !PyObject_HasAttrString(item, "__len__");
 }
 
 Key read_key(const Var& x, PyObject* key, PyObject* labels) {
@@ -75,7 +76,8 @@ Key read_key(const Var& x, PyObject* key, PyObject* labels) {
     out.mixed = advanced > 1 || others;
     if (out.mixed) return out;
   } else if (given > ndim) {
-    index_error("index: too many indices for an array of shape " + to_string(shape) + "; " + std::to_string(given) + " were given.");
+    index_error("index: too many indices for an array of shape " + to_string(shape) + "; " + std::to_string(given) +
+                " were given.");
   }
   int axis = 0;
   const auto keep = [&](std::int64_t start, std::int64_t step, std::int64_t extent) {
@@ -108,7 +110,8 @@ Key read_key(const Var& x, PyObject* key, PyObject* labels) {
       const std::int64_t extent = shape[static_cast<std::size_t>(axis)];
       std::int64_t index = int_from("index", "an index", item);
       if (index < -extent || index >= extent) {
-        index_error("index: " + std::to_string(index) + " is out of range for axis " + std::to_string(axis) + " of extent " + std::to_string(extent) + ".");
+        index_error("index: " + std::to_string(index) + " is out of range for axis " + std::to_string(axis) +
+                    " of extent " + std::to_string(extent) + ".");
       }
       out.slices.push_back({index < 0 ? index + extent : index, 1, 1});
       out.sliced.push_back(1);
@@ -132,7 +135,8 @@ Ref key_for_numpy(PyObject* key) {
   };
   if (!PyTuple_Check(key)) return Ref(convert(key));
   Ref out(checked(PyTuple_New(PyTuple_GET_SIZE(key))));
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); ++i) PyTuple_SET_ITEM(out.get(), i, convert(PyTuple_GET_ITEM(key, i)));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); ++i)
+    PyTuple_SET_ITEM(out.get(), i, convert(PyTuple_GET_ITEM(key, i)));
   return out;
 }
 
@@ -157,11 +161,13 @@ bool axis_index(const Var& x, const Key& key, Array& out) {
     if (out.size() == 0) out = Array::empty(DType::i64, out.shape());
     if (out.dtype() == DType::i64) return true;
   }
-  if (out.dtype() != DType::boolean) index_error("index: only integers, slices, Ellipsis, None and integer or boolean arrays can be indices.");
+  if (out.dtype() != DType::boolean)
+    index_error("index: only integers, slices, Ellipsis, None and integer or boolean arrays can be indices.");
   if (out.ndim() != 1) return false;
   const std::int64_t extent = x.shape()[static_cast<std::size_t>(key.advanced_axis)];
   if (out.size() != extent) {
-    index_error("index: the mask has " + std::to_string(out.size()) + " elements, axis " + std::to_string(key.advanced_axis) + " has " + std::to_string(extent) + ".");
+    index_error("index: the mask has " + std::to_string(out.size()) + " elements, axis " +
+                std::to_string(key.advanced_axis) + " has " + std::to_string(extent) + ".");
   }
   out = array::flat_nonzero(out);
   return true;
@@ -176,9 +182,12 @@ Var flatten(Var x) { return tape::reshape(x, Dims{x.size()}); }
 /// What the base of a view becomes when the view becomes `value`.
 Var written_back(const View& view, const Var& base, const Var& value) {
   switch (view.kind) {
-    case View::Kind::slice: return tape::write_slice(base, view.slices, tape::reshape(value, view.sliced));
-    case View::Kind::reshape: return tape::reshape(value, base.shape());
-    default: break;
+    case View::Kind::slice:
+      return tape::write_slice(base, view.slices, tape::reshape(value, view.sliced));
+    case View::Kind::reshape:
+      return tape::reshape(value, base.shape());
+    default:
+      break;
   }
   Dims inverse = view.permutation;
   for (int i = 0; i < inverse.size(); ++i) inverse[static_cast<int>(view.permutation[i])] = i;
@@ -212,7 +221,8 @@ Var spread(const Var& value, Shape shape) {
   const Var trimmed = tape::reshape(value, own);
   const Shape shapes[] = {shape, trimmed.shape()};
   if (!same_shape(broadcast_shapes("assignment", shapes), shape)) {
-    throw ShapeError("assignment(" + to_string(shape) + ", " + to_string(value.shape()) + "): the value does not fit the place; it must broadcast to the place's shape.");
+    throw ShapeError("assignment(" + to_string(shape) + ", " + to_string(value.shape()) +
+                     "): the value does not fit the place; it must broadcast to the place's shape.");
   }
   return tape::broadcast_to(trimmed, shape);
 }
@@ -243,12 +253,15 @@ PyObject* get_item(PyObject* self, PyObject* key) {
 
 int set_item(PyObject* self, PyObject* key, PyObject* object) {
   return guarded([&]() -> int {
-    if (!object) throw DTypeError("assignment: elements of an array cannot be deleted; use slices or a boolean mask to select what to keep.");
+    if (!object)
+      throw DTypeError(
+          "assignment: elements of an array cannot be deleted; use slices or a boolean mask to select what to keep.");
     DlArray* array = as_dlarray(self);
     const Var& before = var_of(self);
     Var value = operand("assignment", object);
     if (!is_float(before.dtype()) && (value.has_node() || value.is_dual())) {
-      throw DTypeError("assignment: a traced value cannot be stored in a " + std::string(array::name(before.dtype())) + " array, which has no derivatives; make the array float64 first.");
+      throw DTypeError("assignment: a traced value cannot be stored in a " + std::string(array::name(before.dtype())) +
+                       " array, which has no derivatives; make the array float64 first.");
     }
     const Key parsed = read_key(before, key, nullptr);
     if (parsed.plain) {
@@ -294,12 +307,9 @@ PyObject* iterate(PyObject* self) {
 
 void add_indexing_slots(std::vector<PyType_Slot>& slots) {
   const PyType_Slot mine[] = {
-      {Py_mp_subscript, reinterpret_cast<void*>(get_item)},
-      {Py_mp_ass_subscript, reinterpret_cast<void*>(set_item)},
-      {Py_mp_length, reinterpret_cast<void*>(length)},
-      {Py_sq_length, reinterpret_cast<void*>(length)},
-      {Py_sq_item, reinterpret_cast<void*>(item_at)},
-      {Py_tp_iter, reinterpret_cast<void*>(iterate)},
+      {Py_mp_subscript, reinterpret_cast<void*>(get_item)}, {Py_mp_ass_subscript, reinterpret_cast<void*>(set_item)},
+      {Py_mp_length, reinterpret_cast<void*>(length)},      {Py_sq_length, reinterpret_cast<void*>(length)},
+      {Py_sq_item, reinterpret_cast<void*>(item_at)},       {Py_tp_iter, reinterpret_cast<void*>(iterate)},
   };
   slots.insert(slots.end(), std::begin(mine), std::end(mine));
 }

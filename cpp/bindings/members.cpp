@@ -22,7 +22,8 @@ void refuse_tracked(const char* what, const Var& var) {
   throw TraceError(
       std::string(what) + to_string(var.shape()) +
       ": the array is being differentiated, and its numbers alone would lose the derivative; use functions of "
-      "dualtape or NumPy on the dlarray itself (dualtape.numpy.array joins several), or extractdata(x) to cut it off on "
+      "dualtape or NumPy on the dlarray itself (dualtape.numpy.array joins several), or extractdata(x) to cut it off "
+      "on "
       "purpose.");
 }
 

@@ -44,7 +44,9 @@ class Number {
 #define DUALTAPE_TERNARY(name, ...) \
   friend Number name(const Number& a, const Number& b, const Number& c) { return call(ops::Op::name, a, b, c); }
 #include "dualtape/ops/ops.def"
-  friend Number select(const Number& mask, const Number& a, const Number& b) { return call(ops::Op::where, mask, a, b); }
+  friend Number select(const Number& mask, const Number& a, const Number& b) {
+    return call(ops::Op::where, mask, a, b);
+  }
   friend Number largest(const Number&) { return Number(std::numeric_limits<double>::max()); }
 
  private:
@@ -61,8 +63,7 @@ class Number {
 
 /// A Dual of Python numbers, as the object `dualtape.Dual` holds it.
 struct PyDual {
-  PyObject_HEAD
-  Number primal;
+  PyObject_HEAD Number primal;
   Number tangent;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the functional transformations of python/dualtape/{reverse,forward,hessians}.py are made of: scopes with leaves and pulls,
-// pairs of primal and tangent, and custom rules.
+// What the functional transformations of python/dualtape/{reverse,forward,hessians}.py are made of: scopes with leaves
+// and pulls, pairs of primal and tangent, and custom rules.
 #include "bindings/transforms.hpp"
 
 #include <memory>
@@ -59,10 +59,12 @@ class PyScope {
     if (is_dlarray(value.ptr())) return steal(make_leaf(*active_, value.ptr()));
     Var var = operand("derivative", value.ptr());
     if (!array::is_float(var.dtype()) && PyObject_HasAttrString(value.ptr(), "dtype")) {
-      throw DTypeError("derivative: an array of " + std::string(array::name(var.dtype())) + " has no derivatives; convert it with x.astype(float).");
+      throw DTypeError("derivative: an array of " + std::string(array::name(var.dtype())) +
+                       " has no derivatives; convert it with x.astype(float).");
     }
     // Foreign memory may change under a recording, so a leaf has its own.
-    return wrap(active_->leaf(Var(tape::cast(var, var.dtype() == DType::f32 ? DType::f32 : DType::f64).value().copy())));
+    return wrap(
+        active_->leaf(Var(tape::cast(var, var.dtype() == DType::f32 ? DType::f32 : DType::f64).value().copy())));
   }
 
   /// Cotangents of the leaves for cotangents of the results.
@@ -70,22 +72,26 @@ class PyScope {
     const std::vector<Var> results = vars_of(ys), given = vars_of(cotangents), leaves = vars_of(xs);
     // A nested scope records on a tape that is not its own and may be gone by now, with its thread for instance.
     if ((nested_ && Tape::current() != active_) || active_->recording() != recording_) {
-      throw TapeError("pull: the recording has ended; call it while the function around it is still being differentiated.");
+      throw TapeError(
+          "pull: the recording has ended; call it while the function around it is still being differentiated.");
     }
     bool record = false;
     if (nested_) {
       record = active_->depends_on_earlier(first_);
       for (const Var& c : given) record = record || on_current_tape(c);
     }
-    const std::unique_ptr<tape::Reopened> reopened = Tape::current() ? nullptr : std::make_unique<tape::Reopened>(*active_);
+    const std::unique_ptr<tape::Reopened> reopened =
+        Tape::current() ? nullptr : std::make_unique<tape::Reopened>(*active_);
     return wrap_all(tape::pull_back(active_, results, given, leaves, {record, false}), &xs);
   }
 
-  py::list push_forward(const py::sequence& xs, const py::sequence& tangents, const py::sequence& ys, std::int64_t directions) {
+  py::list push_forward(const py::sequence& xs, const py::sequence& tangents, const py::sequence& ys,
+                        std::int64_t directions) {
     return wrap_all(tape::push_forward(*active_, vars_of(xs), vars_of(tangents), vars_of(ys), directions));
   }
 
-  py::list second_order(const py::object& y, const py::sequence& xs, const py::sequence& tangents, std::int64_t directions) {
+  py::list second_order(const py::object& y, const py::sequence& xs, const py::sequence& tangents,
+                        std::int64_t directions) {
     const Var value = tape::reshape(operand("hessian", y.ptr()), {});
     py::list out;
     for (const Var& var : tape::second_order(*active_, value, vars_of(xs), vars_of(tangents), directions)) {
@@ -140,7 +146,8 @@ class PythonVjp final : public tape::CustomRule {
     for (const Operand& operand : operands) inputs.append(wrap(operand_var(pass, operand)));
     const py::sequence out = callback_(inputs, given);
     if (py::len(out) != operands.size()) {
-      throw GradientError("custom_vjp: the backward function gave " + std::to_string(py::len(out)) + " cotangents for " + std::to_string(operands.size()) + " inputs; it must give one for each.");
+      throw GradientError("custom_vjp: the backward function gave " + std::to_string(py::len(out)) +
+                          " cotangents for " + std::to_string(operands.size()) + " inputs; it must give one for each.");
     }
     pass.extend();
     for (std::size_t i = 0; i < operands.size(); ++i) {
@@ -148,7 +155,9 @@ class PythonVjp final : public tape::CustomRule {
       if (operands[i].node == tape::kNoNode || item.is_none()) continue;
       Var cotangent = operand("custom_vjp", item.ptr());
       if (!same_shape(cotangent.shape(), operands[i].shape)) {
-        throw GradientError("custom_vjp: the cotangent of input " + std::to_string(i) + " has the shape " + to_string(cotangent.shape()) + ", the input " + to_string(operands[i].shape) + "; they must be equal.");
+        throw GradientError("custom_vjp: the cotangent of input " + std::to_string(i) + " has the shape " +
+                            to_string(cotangent.shape()) + ", the input " + to_string(operands[i].shape) +
+                            "; they must be equal.");
       }
       pass.add(operands[i].node, tape::cast(cotangent, operands[i].dtype));
     }
@@ -176,7 +185,8 @@ class Checkpoint final : public tape::CustomRule {
     const std::uint32_t first = tape.size();
     py::list inputs;
     for (const Operand& operand : operands) {
-      Var value = operand.node == tape::kNoNode ? Var(operand.value) : tape.leaf(Var(operand.value, operand.node, tape.recording()));
+      Var value = operand.node == tape::kNoNode ? Var(operand.value)
+                                                : tape.leaf(Var(operand.value, operand.node, tape.recording()));
       inputs.append(wrap(std::move(value)));
     }
     const py::sequence outputs = function_(inputs);
@@ -220,26 +230,31 @@ py::list custom_node(const py::sequence& inputs, const py::sequence& outputs, co
     record.out_dtype = out[k].dtype();
     record.out_shape = Dims(out[k].shape());
     if (k == 0) {
-      for (const Var& var : in) record.operands.push_back({var.value(), Tape::of(var) ? var.node() : tape::kNoNode, var.dtype(), Dims(var.shape())});
+      for (const Var& var : in)
+        record.operands.push_back(
+            {var.value(), Tape::of(var) ? var.node() : tape::kNoNode, var.dtype(), Dims(var.shape())});
       record.custom = rule;
       record.outputs = static_cast<std::uint32_t>(out.size());
     }
     const bool scalar = out[k].value().is_scalar();
-    const std::uint32_t place = tape->push(k == 0 ? tape::Kind::custom : tape::Kind::companion, {}, scalar ? out[k].value().scalar() : 0.0,
-                                           scalar ? tape::kScalarOut : 0, head, &record);
+    const std::uint32_t place =
+        tape->push(k == 0 ? tape::Kind::custom : tape::Kind::companion, {}, scalar ? out[k].value().scalar() : 0.0,
+                   scalar ? tape::kScalarOut : 0, head, &record);
     if (k == 0) head = place;
     out[k] = Var(out[k].value(), place, tape->recording());
   }
   return wrap_all(std::move(out));
 }
 
-py::object make_dual(const py::object& primal, const py::object& tangent, std::uint32_t level, std::int64_t directions) {
+py::object make_dual(const py::object& primal, const py::object& tangent, std::uint32_t level,
+                     std::int64_t directions) {
   Var x = operand("jvp", primal.ptr()), t = operand("jvp", tangent.ptr());
   if (!array::is_float(x.dtype())) x = tape::cast(x, DType::f64);
   Dims wanted(x.shape());
   if (directions) wanted.insert(0, directions);
   if (!same_shape(t.shape(), wanted)) {
-    throw ShapeError("jvp(" + to_string(x.shape()) + ", " + to_string(t.shape()) + "): the tangent must have the shape of the primal" +
+    throw ShapeError("jvp(" + to_string(x.shape()) + ", " + to_string(t.shape()) +
+                     "): the tangent must have the shape of the primal" +
                      (directions ? " behind an axis of directions." : "."));
   }
   PyObject* labels = labels_of(primal.ptr());
@@ -264,27 +279,35 @@ void bind_transforms(py::module_& module) {
   py::class_<PyScope>(module, "Scope", "An open recording, or a scope nested in the one that is open.")
       .def(py::init<bool>(), py::arg("persistent") = false)
       .def("leaf", &PyScope::leaf, py::arg("value"), "The value as something to differentiate with respect to.")
-      .def("pull", &PyScope::pull, py::arg("ys"), py::arg("cotangents"), py::arg("xs"), "Cotangents of the leaves xs for cotangents of the results ys.")
-      .def("push_forward", &PyScope::push_forward, py::arg("xs"), py::arg("tangents"), py::arg("ys"), py::arg("directions") = 0, "Tangents of ys for tangents of the leaves xs.")
-      .def("second_order", &PyScope::second_order, py::arg("y"), py::arg("xs"), py::arg("tangents"), py::arg("directions") = 0, "(gradient, Hessian times tangents) for each leaf.")
+      .def("pull", &PyScope::pull, py::arg("ys"), py::arg("cotangents"), py::arg("xs"),
+           "Cotangents of the leaves xs for cotangents of the results ys.")
+      .def("push_forward", &PyScope::push_forward, py::arg("xs"), py::arg("tangents"), py::arg("ys"),
+           py::arg("directions") = 0, "Tangents of ys for tangents of the leaves xs.")
+      .def("second_order", &PyScope::second_order, py::arg("y"), py::arg("xs"), py::arg("tangents"),
+           py::arg("directions") = 0, "(gradient, Hessian times tangents) for each leaf.")
       .def("outcome", &PyScope::outcome, py::arg("result"), "The result as it may leave the scope.")
       .def_property_readonly("nested", &PyScope::nested)
       .def_property_readonly("nodes", &PyScope::nodes, "Number of nodes on the tape.")
       .def_property_readonly("nbytes", &PyScope::bytes, "Bytes of the tape.")
       .def("close", &PyScope::close);
-  module.def("custom_node", &custom_node, py::arg("inputs"), py::arg("outputs"), py::arg("callback"), py::arg("rerun") = false,
-             "Outputs that depend on inputs by a rule of their own.");
+  module.def("custom_node", &custom_node, py::arg("inputs"), py::arg("outputs"), py::arg("callback"),
+             py::arg("rerun") = false, "Outputs that depend on inputs by a rule of their own.");
   module.def("new_level", &tape::new_level, "A level for a forward differentiation.");
-  module.def("make_dual", &make_dual, py::arg("primal"), py::arg("tangent"), py::arg("level"), py::arg("directions") = 0, "The pair at a level.");
+  module.def("make_dual", &make_dual, py::arg("primal"), py::arg("tangent"), py::arg("level"),
+             py::arg("directions") = 0, "The pair at a level.");
   module.def("dual_parts", &dual_parts, py::arg("array"), py::arg("level"), "(primal, tangent or None) at a level.");
   module.def(
-      "level_of", [](const py::object& x) { return is_dlarray(x.ptr()) ? var_of(x.ptr()).level() : 0u; }, py::arg("x"), "Level of the outermost pair; 0 for none.");
+      "level_of", [](const py::object& x) { return is_dlarray(x.ptr()) ? var_of(x.ptr()).level() : 0u; }, py::arg("x"),
+      "Level of the outermost pair; 0 for none.");
   module.def(
       "directions_of",
-      [](const py::object& x) { return is_dlarray(x.ptr()) && var_of(x.ptr()).is_dual() ? var_of(x.ptr()).directions() : std::int64_t{0}; },
+      [](const py::object& x) {
+        return is_dlarray(x.ptr()) && var_of(x.ptr()).is_dual() ? var_of(x.ptr()).directions() : std::int64_t{0};
+      },
       py::arg("x"), "Number of leading directions of the outermost tangent; 0 for a plain one.");
   module.def(
-      "is_tracked", [](const py::object& x) { return is_dlarray(x.ptr()) && on_current_tape(var_of(x.ptr())); }, py::arg("x"), "Whether the value lies on the current tape.");
+      "is_tracked", [](const py::object& x) { return is_dlarray(x.ptr()) && on_current_tape(var_of(x.ptr())); },
+      py::arg("x"), "Whether the value lies on the current tape.");
   module.def(
       "with_labels",
       [](const py::object& x, const py::object& labels) {

@@ -23,10 +23,14 @@ bool is_contiguous(Shape shape, std::span<const std::int64_t> strides) {
 template <class Body>
 void with_type(DType dtype, Body&& body) {
   switch (dtype) {
-    case DType::f64: return body(static_cast<double*>(nullptr));
-    case DType::f32: return body(static_cast<float*>(nullptr));
-    case DType::i64: return body(static_cast<std::int64_t*>(nullptr));
-    case DType::boolean: return body(static_cast<bool*>(nullptr));
+    case DType::f64:
+      return body(static_cast<double*>(nullptr));
+    case DType::f32:
+      return body(static_cast<float*>(nullptr));
+    case DType::i64:
+      return body(static_cast<std::int64_t*>(nullptr));
+    case DType::boolean:
+      return body(static_cast<bool*>(nullptr));
   }
 }
 
@@ -61,8 +65,13 @@ void copy_strided(const From* from, std::span<const std::int64_t> from_strides, 
 
 Array Array::view(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides, std::int64_t offset) {
   const std::size_t extra = 2 * shape.size() * sizeof(std::int64_t);
-  Header* header = new (allocate_small(sizeof(Header) + extra))
-      Header{{1}, dtype, is_contiguous(shape, strides), static_cast<std::uint8_t>(shape.size()), element_count(shape), offset, std::move(buffer)};
+  Header* header = new (allocate_small(sizeof(Header) + extra)) Header{{1},
+                                                                       dtype,
+                                                                       is_contiguous(shape, strides),
+                                                                       static_cast<std::uint8_t>(shape.size()),
+                                                                       element_count(shape),
+                                                                       offset,
+                                                                       std::move(buffer)};
   std::copy(shape.begin(), shape.end(), header->extents());
   std::copy(strides.begin(), strides.end(), header->extents() + shape.size());
   memory_counts().arrays.fetch_add(1, std::memory_order_relaxed);
@@ -144,7 +153,8 @@ DType promote(DType a, DType b) {
 
 void copy_elements(const Array& from, Array& to) {
   if (from.dtype() == to.dtype() && from.contiguous() && to.contiguous()) {
-    std::memmove(to.raw_writable_data(), from.raw_data(), static_cast<std::size_t>(from.size() * item_size(from.dtype())));
+    std::memmove(to.raw_writable_data(), from.raw_data(),
+                 static_cast<std::size_t>(from.size() * item_size(from.dtype())));
     return;
   }
   with_type(from.dtype(), [&](auto* from_tag) {

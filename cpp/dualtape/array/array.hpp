@@ -48,7 +48,8 @@ class Array {
   /// Every element `value`, converted to `dtype`.
   static Array full(DType dtype, Shape shape, double value);
   /// A view of `buffer`; strides and offset count elements.
-  static Array view(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides, std::int64_t offset);
+  static Array view(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides,
+                    std::int64_t offset);
 
   Array(const Array& other) : scalar_(other.scalar_), header_(other.header_) {
     if (header_) header_->owners.fetch_add(1, std::memory_order_relaxed);

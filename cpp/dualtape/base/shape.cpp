@@ -73,9 +73,9 @@ Dims broadcast_shapes(std::string_view op, std::span<const Shape> shapes) {
         std::string text(op);
         text += '(';
         for (std::size_t k = 0; k < shapes.size(); ++k) text += (k ? ", " : "") + to_string(shapes[k]);
-        throw ShapeError(text + "): the shapes do not broadcast; axis " + std::to_string(static_cast<int>(i + offset) - static_cast<int>(ndim)) +
-                         " has extents " + std::to_string(extent) + " and " + std::to_string(shape[i]) +
-                         "; extents must be equal or 1.");
+        throw ShapeError(text + "): the shapes do not broadcast; axis " +
+                         std::to_string(static_cast<int>(i + offset) - static_cast<int>(ndim)) + " has extents " +
+                         std::to_string(extent) + " and " + std::to_string(shape[i]) + "; extents must be equal or 1.");
       }
       extent = shape[i];
     }
@@ -97,7 +97,8 @@ Dims normalize_axes(std::string_view op, std::span<const std::int64_t> axes, int
   for (std::int64_t axis : axes) out.push_back(normalize_axis(op, axis, ndim));
   std::sort(out.begin(), out.end());
   if (std::adjacent_find(out.begin(), out.end()) != out.end()) {
-    throw ShapeError(std::string(op) + ": an axis is named twice; the axes given are " + to_string(axes) + "; name each once.");
+    throw ShapeError(std::string(op) + ": an axis is named twice; the axes given are " + to_string(axes) +
+                     "; name each once.");
   }
   return out;
 }
@@ -106,8 +107,10 @@ Dims reduced_shape(Shape shape, std::span<const std::int64_t> axes, bool keepdim
   Dims out;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     const bool reduced = std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(i)) != axes.end();
-    if (!reduced) out.push_back(shape[i]);
-    else if (keepdims) out.push_back(1);
+    if (!reduced)
+      out.push_back(shape[i]);
+    else if (keepdims)
+      out.push_back(1);
   }
   return out;
 }

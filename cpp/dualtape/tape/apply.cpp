@@ -46,13 +46,15 @@ Var record(Tape& tape, ops::Op op, std::span<const Var> operands, Array out) {
   Record entry;
   entry.operands.reserve(operands.size());
   for (const Var& operand : operands) {
-    entry.operands.push_back({operand.value(), Tape::of(operand) == &tape ? operand.node() : kNoNode, operand.dtype(), Dims(operand.shape())});
+    entry.operands.push_back({operand.value(), Tape::of(operand) == &tape ? operand.node() : kNoNode, operand.dtype(),
+                              Dims(operand.shape())});
   }
   entry.out = out;
   entry.out_dtype = out.dtype();
   entry.out_shape = Dims(out.shape());
   const bool scalar = out.is_scalar();
-  const std::uint32_t place = tape.push(Kind::elementwise, op, scalar ? out.scalar() : 0.0, scalar ? kScalarOut : 0, kNoNode, &entry);
+  const std::uint32_t place =
+      tape.push(Kind::elementwise, op, scalar ? out.scalar() : 0.0, scalar ? kScalarOut : 0, kNoNode, &entry);
   return Var(std::move(out), place, tape.recording());
 }
 
@@ -125,13 +127,17 @@ Var times_partial(ops::Op op, int which, std::span<const Var> operands, const Va
       } else if constexpr (Rule::arity == 2) {
         return Rule::template partial<kIndex>(Traced(operands[0]), Traced(operands[1]), Traced(out));
       } else {
-        return Rule::template partial<kIndex>(Traced(operands[0]), Traced(operands[1]), Traced(operands[2]), Traced(out));
+        return Rule::template partial<kIndex>(Traced(operands[0]), Traced(operands[1]), Traced(operands[2]),
+                                              Traced(out));
       }
     };
     switch (which) {
-      case 0: return evaluate(std::integral_constant<int, 0>{});
-      case 1: return evaluate(std::integral_constant<int, 1>{});
-      default: return evaluate(std::integral_constant<int, 2>{});
+      case 0:
+        return evaluate(std::integral_constant<int, 0>{});
+      case 1:
+        return evaluate(std::integral_constant<int, 1>{});
+      default:
+        return evaluate(std::integral_constant<int, 2>{});
     }
   });
   if (partial.is_number() && partial.number() == 1.0) return factor;
@@ -140,7 +146,8 @@ Var times_partial(ops::Op op, int which, std::span<const Var> operands, const Va
 
 Var add(Var a, const Var& b) {
   if (a.is_scalar() && b.is_scalar() && !Tape::of(a) && !Tape::of(b)) return a.value().scalar() + b.value().scalar();
-  if (is_plain(a) && is_plain(b) && !a.value().is_scalar() && a.mutable_value().unique() && a.dtype() == b.dtype() && same_shape(a.shape(), b.shape())) {
+  if (is_plain(a) && is_plain(b) && !a.value().is_scalar() && a.mutable_value().unique() && a.dtype() == b.dtype() &&
+      same_shape(a.shape(), b.shape())) {
     array::accumulate(a.mutable_value(), b.value());
     return a;
   }

@@ -15,7 +15,12 @@ namespace {
 class Tangents {
  public:
   Tangents(Tape& tape, std::uint32_t first, std::uint32_t last, std::int64_t directions)
-      : tape_(tape), first_(first), last_(last), directions_(directions), vars_(last - first + 1), present_(last - first + 1) {}
+      : tape_(tape),
+        first_(first),
+        last_(last),
+        directions_(directions),
+        vars_(last - first + 1),
+        present_(last - first + 1) {}
 
   void set(std::uint32_t node, Var tangent) {
     if (node > last_) return;
@@ -23,7 +28,8 @@ class Tangents {
     present_[node - first_] = true;
   }
   const Var* find(std::uint32_t node) const {
-    return node != kNoNode && node >= first_ && node <= last_ && present_[node - first_] ? &vars_[node - first_] : nullptr;
+    return node != kNoNode && node >= first_ && node <= last_ && present_[node - first_] ? &vars_[node - first_]
+                                                                                         : nullptr;
   }
   std::int64_t directions() const { return directions_; }
 
@@ -42,7 +48,9 @@ class Tangents {
   void refuse(const Node& node) const {
     for (const Operand& operand : tape_.record(node).operands) {
       if (find(operand.node)) {
-        throw GradientError("jvp: a function with a custom_vjp has no forward rule; give it a custom_jvp instead, or use reverse mode.");
+        throw GradientError(
+            "jvp: a function with a custom_vjp has no forward rule; give it a custom_jvp instead, or use reverse "
+            "mode.");
       }
     }
   }
@@ -51,7 +59,8 @@ class Tangents {
     if (directions_) shape.insert(0, directions_);
     return same_shape(tangent.shape(), shape) ? tangent : broadcast_to(tangent, shape);
   }
-  void push_partials(std::uint32_t i, const Node& node, std::span<const Var> operands, std::span<const std::uint32_t> places, const Var& out) {
+  void push_partials(std::uint32_t i, const Node& node, std::span<const Var> operands,
+                     std::span<const std::uint32_t> places, const Var& out) {
     Var total;
     bool found = false;
     for (std::size_t k = 0; k < operands.size(); ++k) {
@@ -120,7 +129,8 @@ class DualView final : public ValueView {
   std::uint32_t level_;
 };
 
-Tangents run_forward(Tape& tape, std::span<const Var> xs, std::span<const Var> tangents, std::uint32_t last, std::int64_t directions) {
+Tangents run_forward(Tape& tape, std::span<const Var> xs, std::span<const Var> tangents, std::uint32_t last,
+                     std::int64_t directions) {
   std::uint32_t first = last;
   for (const Var& x : xs) first = std::min(first, x.node());
   Tangents out(tape, first, last, directions);
@@ -137,7 +147,8 @@ Var zero_tangent(const Var& x, std::int64_t directions) {
 
 }  // namespace
 
-std::vector<Var> push_forward(Tape& tape, std::span<const Var> xs, std::span<const Var> tangents, std::span<const Var> ys, std::int64_t directions) {
+std::vector<Var> push_forward(Tape& tape, std::span<const Var> xs, std::span<const Var> tangents,
+                              std::span<const Var> ys, std::int64_t directions) {
   std::uint32_t last = 0;
   bool connected = false;
   for (const Var& y : ys) {
@@ -168,7 +179,8 @@ std::vector<Var> push_forward(Tape& tape, std::span<const Var> xs, std::span<con
   return out;
 }
 
-std::vector<Var> second_order(Tape& tape, const Var& y, std::span<const Var> xs, std::span<const Var> tangents, std::int64_t directions) {
+std::vector<Var> second_order(Tape& tape, const Var& y, std::span<const Var> xs, std::span<const Var> tangents,
+                              std::int64_t directions) {
   std::vector<Var> out;
   const bool connected = y.recording() == tape.recording();
   if (connected) {

@@ -37,7 +37,8 @@ inline void give_scalar(const Node* nodes, const Node& node, double adjoint, dou
 
 }  // namespace
 
-ReversePass::ReversePass(Tape& tape, std::uint32_t first, const ValueView* view) : tape_(tape), first_(first), view_(view) {
+ReversePass::ReversePass(Tape& tape, std::uint32_t first, const ValueView* view)
+    : tape_(tape), first_(first), view_(view) {
   extend();
 }
 
@@ -69,7 +70,9 @@ void ReversePass::aim(std::span<const Var> xs, std::uint32_t last) {
   leads_ = std::move(leads);
 }
 
-std::size_t ReversePass::slot(std::uint32_t place) const { return numeric() ? tape_.node(place).record : place - first_; }
+std::size_t ReversePass::slot(std::uint32_t place) const {
+  return numeric() ? tape_.node(place).record : place - first_;
+}
 
 void ReversePass::keep(std::uint32_t place) {
   const Node& node = tape_.node(place);
@@ -117,8 +120,9 @@ void ReversePass::pull(std::uint32_t place, Var cotangent) {
   if (node.kind == Kind::scalar) {
     const Var operands[] = {
         node.tracked & 1 ? value_at(node.a, Array(tape_.node(node.a).value)) : Var(tape_.node(node.a).value),
-        node.b == kNoNode ? Var()
-        : node.tracked & 2 ? value_at(node.b, Array(tape_.node(node.b).value)) : Var(tape_.node(node.b).value)};
+        node.b == kNoNode  ? Var()
+        : node.tracked & 2 ? value_at(node.b, Array(tape_.node(node.b).value))
+                           : Var(tape_.node(node.b).value)};
     const std::span<const Var> in(operands, node.b == kNoNode ? 1 : 2);
     const Var out = value_at(place, Array(node.value));
     if (node.tracked & 1) add(node.a, times_partial(node.op, 0, in, out, cotangent));
@@ -135,7 +139,8 @@ void ReversePass::pull(std::uint32_t place, Var cotangent) {
     for (std::size_t i = 0; i < record.operands.size(); ++i) {
       const Operand& operand = record.operands[i];
       if (!wanted(operand) || !ops::info(node.op).differentiable[i]) continue;
-      add(operand.node, fit(times_partial(node.op, static_cast<int>(i), operands, out, cotangent), operand.shape, operand.dtype));
+      add(operand.node,
+          fit(times_partial(node.op, static_cast<int>(i), operands, out, cotangent), operand.shape, operand.dtype));
     }
     return;
   }
@@ -161,7 +166,8 @@ void ReversePass::pull_custom(std::uint32_t place) {
     const Node& output = tape_.node(place + k);
     const Record& shape_of = tape_.record(output);
     any = any || reached(place + k);
-    cotangents.push_back(reached(place + k) ? adjoint(place + k) : Var(Array::zeros(shape_of.out_dtype, shape_of.out_shape)));
+    cotangents.push_back(reached(place + k) ? adjoint(place + k)
+                                            : Var(Array::zeros(shape_of.out_dtype, shape_of.out_shape)));
   }
   if (any) record.custom->pull(*this, record.operands, cotangents);
 }
@@ -191,7 +197,8 @@ void ReversePass::run(std::uint32_t last, std::uint32_t stop) {
       case Kind::scalar:
         if (numeric()) {
           // An adjoint of exactly zero contributes exactly zero.
-          if (const double adjoint = scalars_[i - first_]; adjoint != 0.0) give_scalar(tape_.nodes(), node, adjoint, scalars_.data(), first_);
+          if (const double adjoint = scalars_[i - first_]; adjoint != 0.0)
+            give_scalar(tape_.nodes(), node, adjoint, scalars_.data(), first_);
           break;
         }
         [[fallthrough]];
@@ -263,7 +270,8 @@ std::vector<Var> pull_back_plain(Tape* tape, std::span<const Var> ys, std::span<
   }
   const RecordedView recorded(*tape);
   const PlainView plain;
-  const bool tracked = std::any_of(cotangents.begin(), cotangents.end(), [](const Var& c) { return Tape::of(c) != nullptr; });
+  const bool tracked =
+      std::any_of(cotangents.begin(), cotangents.end(), [](const Var& c) { return Tape::of(c) != nullptr; });
   const ValueView* view = options.record ? static_cast<const ValueView*>(&recorded) : tracked ? &plain : nullptr;
   ReversePass pass(*tape, first, view);
   for (std::size_t i = 0; i < ys.size(); ++i) {
@@ -303,8 +311,8 @@ std::vector<bool> reachable_from(const Tape& tape, std::span<const Var> ys, std:
   return reached;
 }
 
-std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const Var> cotangents, std::span<const Var> xs,
-                           GradientOptions options) {
+std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const Var> cotangents,
+                           std::span<const Var> xs, GradientOptions options) {
   std::uint32_t level = 0;
   std::int64_t directions = 0;
   for (const auto& list : {ys, cotangents}) {
@@ -352,7 +360,8 @@ std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const 
   return out;
 }
 
-[[gnu::flatten]] bool pull_back_scalars(const Tape& tape, std::uint32_t y, std::span<const std::uint32_t> xs, std::span<double> out) {
+[[gnu::flatten]] bool pull_back_scalars(const Tape& tape, std::uint32_t y, std::span<const std::uint32_t> xs,
+                                        std::span<double> out) {
   constexpr std::uint32_t kMost = 512;
   std::uint32_t first = y;
   for (std::uint32_t x : xs) first = std::min(first, x);

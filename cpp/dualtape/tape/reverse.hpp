@@ -64,7 +64,7 @@ class ReversePass {
   std::vector<double> scalars_;  // numeric passes: adjoints of scalar nodes
   std::vector<Var> vars_;        // the others: by record in numeric passes, by node otherwise
   std::vector<bool> present_;
-  std::vector<bool> kept_;       // empty where nothing but leaves is wanted
+  std::vector<bool> kept_;  // empty where nothing but leaves is wanted
 };
 
 /// A rule from outside: the backward half of custom_vjp, custom_jvp and checkpoint.
@@ -87,8 +87,8 @@ struct GradientOptions {
 
 /// The adjoints of the leaves `xs`: derivatives of `ys` times their cotangents. Everything may be dual. `tape` holds
 /// the leaves; it may be another than the current one (a pull after its recording has closed).
-std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const Var> cotangents, std::span<const Var> xs,
-                           GradientOptions options = {});
+std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const Var> cotangents,
+                           std::span<const Var> xs, GradientOptions options = {});
 /// The same for one scalar and few nodes that are all scalars, without any allocation; false where that is not so.
 bool pull_back_scalars(const Tape& tape, std::uint32_t y, std::span<const std::uint32_t> xs, std::span<double> out);
 

@@ -18,7 +18,8 @@ Array forward(const ShapedRule& rule, std::span<const Var> operands, const Attri
   return rule.forward(values, attributes);
 }
 
-Var apply_dual(const ShapedRule& rule, std::span<const Var> operands, const Attributes& attributes, std::uint32_t level) {
+Var apply_dual(const ShapedRule& rule, std::span<const Var> operands, const Attributes& attributes,
+               std::uint32_t level) {
   std::vector<Var> primals;
   std::vector<const Var*> tangents;
   std::vector<Dims> shapes;
@@ -41,7 +42,8 @@ Var apply_dual(const ShapedRule& rule, std::span<const Var> operands, const Attr
 }  // namespace
 
 /// The tangent for one direction, or for several one by one: a rule knows nothing of directions.
-Var tangent_of(const ShapedRule& rule, const Call& call, std::span<const Var* const> tangents, std::int64_t directions) {
+Var tangent_of(const ShapedRule& rule, const Call& call, std::span<const Var* const> tangents,
+               std::int64_t directions) {
   if (!directions) return rule.jvp(call, tangents);
   std::vector<Var> each;
   for (std::int64_t k = 0; k < directions; ++k) {
@@ -72,8 +74,9 @@ Var apply(const ShapedRule& rule, std::span<const Var> operands, Attributes attr
 
 Var record_result(const ShapedRule& rule, std::span<const Var> operands, Attributes attributes, Array out) {
   Tape* tape = Tape::current();
-  const bool tracked = tape && is_float(out.dtype()) &&
-                       std::any_of(operands.begin(), operands.end(), [](const Var& v) { return Tape::of(v) != nullptr; });
+  const bool tracked = tape && is_float(out.dtype()) && std::any_of(operands.begin(), operands.end(), [](const Var& v) {
+                         return Tape::of(v) != nullptr;
+                       });
   if (!tracked) return Var(std::move(out));
   Record record;
   record.rule = &rule;
@@ -88,7 +91,8 @@ Var record_result(const ShapedRule& rule, std::span<const Var> operands, Attribu
   record.out_shape = Dims(out.shape());
   if (keeps_values) record.out = out;
   const bool scalar = out.is_scalar();
-  const std::uint32_t place = tape->push(Kind::shaped, {}, scalar ? out.scalar() : 0.0, scalar ? kScalarOut : 0, kNoNode, &record);
+  const std::uint32_t place =
+      tape->push(Kind::shaped, {}, scalar ? out.scalar() : 0.0, scalar ? kScalarOut : 0, kNoNode, &record);
   return Var(std::move(out), place, tape->recording());
 }
 

@@ -15,9 +15,9 @@ namespace dualtape::tape {
 
 /// The parameters of a shaped op; each rule says which it reads.
 struct Attributes {
-  Dims dims;                         // axes, a permutation, or a shape
+  Dims dims;  // axes, a permutation, or a shape
   std::int64_t axis = 0;
-  bool flag = false;                 // keepdims, or reverse
+  bool flag = false;  // keepdims, or reverse
   DType dtype = DType::f64;
   std::vector<array::Slice> slices;
   Array index;

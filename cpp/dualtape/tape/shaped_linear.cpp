@@ -165,7 +165,8 @@ struct PutRule final : ShapedRule {
     const Var taken = take(ct, a.axis, a.index);
     // The index's axes stand where the axis was; duplicates that were overwritten have no say.
     Dims weights_shape = Dims::filled(taken.ndim(), 1);
-    for (int k = 0; k < a.index.ndim(); ++k) weights_shape[static_cast<int>(a.axis) + k] = a.index.shape()[static_cast<std::size_t>(k)];
+    for (int k = 0; k < a.index.ndim(); ++k)
+      weights_shape[static_cast<int>(a.axis) + k] = a.index.shape()[static_cast<std::size_t>(k)];
     const Array weights = last_writers(a.index, call.shapes[0][static_cast<int>(a.axis)]).cast(ct.dtype());
     return apply(ops::Op::multiply, {taken, Var(array::reshape(weights, weights_shape))});
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The shaped ops that are not linear. Their derivatives are written with other ops, so they can be differentiated.
 #include "dualtape/array/matmul.hpp"
-#include "dualtape/base/error.hpp"
 #include "dualtape/array/reduce.hpp"
+#include "dualtape/base/error.hpp"
 #include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/shaped.hpp"

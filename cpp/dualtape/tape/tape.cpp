@@ -43,7 +43,8 @@ std::uint32_t new_level() {
 }
 
 void Tape::grow() {
-  if (size_ >= kNoNode / 2) throw TapeError("tape: more than 2,147,483,647 nodes; use checkpoint to record less at a time.");
+  if (size_ >= kNoNode / 2)
+    throw TapeError("tape: more than 2,147,483,647 nodes; use checkpoint to record less at a time.");
   const std::uint32_t capacity = capacity_ ? 2 * capacity_ : kFirstCapacity;
   // realloc moves pages instead of copying them where the system can, and untouched pages cost nothing.
   void* nodes = std::realloc(nodes_, std::size_t{capacity} * sizeof(Node));
@@ -68,7 +69,8 @@ void Tape::end_recording() {
 void Tape::truncate(std::uint32_t size) {
   while (size_ > size) {
     const Node& node = nodes_[--size_];
-    if (node.kind != Kind::scalar && node.kind != Kind::constant && node.record + 1 == records_.size() && node.record) records_.pop_back();
+    if (node.kind != Kind::scalar && node.kind != Kind::constant && node.record + 1 == records_.size() && node.record)
+      records_.pop_back();
   }
 }
 
@@ -78,7 +80,8 @@ std::uint32_t Tape::push_constant(double value) {
   const std::uint64_t bits = std::bit_cast<std::uint64_t>(value);
   std::uint32_t& recent = recent_constants_[(bits * 0x9e3779b97f4a7c15u) >> 58];
   // The entry proves itself: whatever stands there must be a constant with the same bits (-0.0 is not 0.0).
-  if (recent < size_ && nodes_[recent].kind == Kind::constant && std::bit_cast<std::uint64_t>(nodes_[recent].value) == bits) {
+  if (recent < size_ && nodes_[recent].kind == Kind::constant &&
+      std::bit_cast<std::uint64_t>(nodes_[recent].value) == bits) {
     return recent;
   }
   return recent = push_value(Kind::constant, value);
@@ -124,7 +127,9 @@ Var Tape::var_at(std::uint32_t i) const {
 
 std::vector<bool> Tape::dependence_on_earlier(std::uint32_t first) const {
   std::vector<bool> depends(size_ - first);
-  const auto earlier = [&](std::uint32_t operand) { return operand != kNoNode && (operand < first || depends[operand - first]); };
+  const auto earlier = [&](std::uint32_t operand) {
+    return operand != kNoNode && (operand < first || depends[operand - first]);
+  };
   for (std::uint32_t i = first; i < size_; ++i) {
     const Node& node = nodes_[i];
     bool found = false;

@@ -31,12 +31,12 @@ enum class Kind : std::uint8_t {
   shaped,       // a shaped op with a record
   custom,       // a rule from outside with a record; outputs beyond the first are `companion` nodes behind it
   companion,
-  opaque,       // a derivative computed without enable_higher_derivatives: no way through
+  opaque,  // a derivative computed without enable_higher_derivatives: no way through
 };
 
 struct Node {
-  double value;          // of a scalar float64
-  std::uint32_t a, b;    // operands of a scalar op; `a` of a leaf
+  double value;        // of a scalar float64
+  std::uint32_t a, b;  // operands of a scalar op; `a` of a leaf
   ops::Op op;
   Kind kind;
   std::uint8_t tracked;  // bit k: operand k leads to a leaf (scalar ops); bit 7: the output is a scalar float64
@@ -93,13 +93,15 @@ class Tape {
 
   /// Appends an elementwise op on scalars and returns its place. `tracked` has a bit for each operand that is.
   std::uint32_t push_scalar(ops::Op op, std::uint32_t a, std::uint32_t b, std::uint8_t tracked, double value) {
-    if (size_ == capacity_) [[unlikely]] grow();
+    if (size_ == capacity_) [[unlikely]]
+      grow();
     nodes_[size_] = Node{value, a, b, op, Kind::scalar, static_cast<std::uint8_t>(tracked | kScalarOut), 0};
     return size_++;
   }
   /// Appends a leaf, a constant or an opaque value that is a scalar; `a` is what a leaf is the identity of.
   std::uint32_t push_value(Kind kind, double value, std::uint32_t a = kNoNode) {
-    if (size_ == capacity_) [[unlikely]] grow();
+    if (size_ == capacity_) [[unlikely]]
+      grow();
     nodes_[size_] = Node{value, a, kNoNode, {}, kind, kScalarOut, 0};
     return size_++;
   }

@@ -41,7 +41,9 @@ class Var {
     if (dual_) retain();
   }
   Var(Var&& other) noexcept
-      : value_(std::move(other.value_)), node_(other.node_), recording_(other.recording_),
+      : value_(std::move(other.value_)),
+        node_(other.node_),
+        recording_(other.recording_),
         dual_(std::exchange(other.dual_, nullptr)) {}
   Var& operator=(Var other) noexcept {
     value_ = std::move(other.value_);
