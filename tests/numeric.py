@@ -20,6 +20,16 @@ def value(x: Any) -> Any:
     return dt.extractdata(x)
 
 
+def close(got: Any, want: Any, rtol: float = 1e-10, atol: float = 1e-12) -> None:
+    """Equality of two trees up to rounding."""
+    got_leaves, got_structure = dt.tree.flatten(got)
+    want_leaves, want_structure = dt.tree.flatten(want)
+    assert got_structure == want_structure
+    for a, b in zip(got_leaves, want_leaves, strict=True):
+        assert np.shape(value(a)) == np.shape(value(b))
+        np.testing.assert_allclose(value(a), value(b), rtol=rtol, atol=atol)
+
+
 def central_difference(f: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...], h: float = 1e-6) -> Any:
     """The derivative of f along the tangents, from its values at two places."""
     ahead = value(f(*(a + h * t for a, t in zip(args, tangents, strict=True))))
