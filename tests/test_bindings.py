@@ -149,3 +149,20 @@ def test_an_interrupt_while_data_is_read_stays_one():
         dt.dlarray(Slow())
     with pytest.raises(KeyboardInterrupt):
         dt.dlarray(1.0) + Slow()
+
+
+def test_equality_with_what_is_no_number_is_that_of_identity():
+    x = dt.dlarray(1.0)
+    assert x in [None, "a", x]
+    assert (x == None) is False  # noqa: E711
+    assert (x != "a") is True
+
+
+def test_an_index_array_out_of_range_is_an_index_error():
+    with pytest.raises(IndexError, match="5"):
+        dt.dlarray([1.0, 2.0])[[5]]
+
+
+def test_the_function_matmul_refuses_what_the_operator_declines():
+    with pytest.raises(dt.DTypeError):
+        dnp.matmul(dt.dlarray([[1.0]]), object())

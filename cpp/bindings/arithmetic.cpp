@@ -113,8 +113,7 @@ PyObject* divmod_slot(PyObject* left, PyObject* right) {
 }
 
 PyObject* matmul_slot(PyObject* left, PyObject* right) {
-  PyObject* args[] = {left, right};
-  return PyObject_Vectorcall(package_attribute("dualtape._core", "matmul"), args, 2, nullptr);
+  return guarded([&] { return matmul(left, right, true); });
 }
 
 int truth(PyObject* self) {
@@ -177,6 +176,12 @@ PyObject* compare(PyObject* left, PyObject* right) {
 }
 
 PyObject* rich_compare(PyObject* left, PyObject* right, int op) {
+  // Equality with what is no number has an answer, identity's, so that `x in [None, x]` works.
+  for (PyObject* side : {left, right}) {
+    if ((op == Py_EQ || op == Py_NE) && (side == Py_None || PyUnicode_Check(side) || PyBytes_Check(side))) {
+      Py_RETURN_NOTIMPLEMENTED;
+    }
+  }
   switch (op) {
     case Py_EQ:
       return compare<ops::equal_op>(left, right);

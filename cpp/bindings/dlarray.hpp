@@ -154,6 +154,10 @@ PyObject* apply_op(ops::Op op, PyObject* const* operands, std::size_t count, boo
 /// x ** n with the exact route for small integer exponents.
 PyObject* power(PyObject* base, PyObject* exponent, bool may_decline);
 
+// functions.cpp -------------------------------------------------------------------------------------------------
+/// The matrix product; may return NotImplemented where `may_decline`.
+PyObject* matmul(PyObject* left, PyObject* right, bool may_decline);
+
 // indexing.cpp --------------------------------------------------------------------------------------------------
 PyObject* get_item(PyObject* self, PyObject* key);
 int set_item(PyObject* self, PyObject* key, PyObject* value);

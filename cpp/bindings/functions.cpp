@@ -88,16 +88,7 @@ PyObject* matmul_(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) {
     constexpr const char* names[] = {"a", "b"};
     PyObject* given[2];
     parse_arguments("matmul", args, count, kwnames, names, 2, given);
-    if (labels_of(given[0]) && labels_of(given[1])) {
-      throw ShapeError(
-          "matmul: both operands have labels, and which axes to sum over is not clear; call stripdims on one.");
-    }
-    bool foreign = false;
-    const Var a = operand("matmul", given[0], nullptr, &foreign), b = operand("matmul", given[1], nullptr, &foreign);
-    if (foreign) Py_RETURN_NOTIMPLEMENTED;
-    const DType dtype =
-        array::is_float(array::promote(a.dtype(), b.dtype())) ? array::promote(a.dtype(), b.dtype()) : DType::f64;
-    return make_dlarray(tape::matmul(tape::cast(a, dtype), tape::cast(b, dtype)));
+    return matmul(given[0], given[1], false);
   });
 }
 
@@ -140,6 +131,19 @@ PyMethodDef several[] = {
 };
 
 }  // namespace
+
+PyObject* matmul(PyObject* left, PyObject* right, bool may_decline) {
+  if (labels_of(left) && labels_of(right)) {
+    throw ShapeError(
+        "matmul: both operands have labels, and which axes to sum over is not clear; call stripdims on one.");
+  }
+  bool foreign = false;
+  bool* decline = may_decline ? &foreign : nullptr;
+  const Var a = operand("matmul", left, nullptr, decline), b = operand("matmul", right, nullptr, decline);
+  if (foreign) Py_RETURN_NOTIMPLEMENTED;
+  const DType both = array::promote(a.dtype(), b.dtype()), dtype = array::is_float(both) ? both : DType::f64;
+  return make_dlarray(tape::matmul(tape::cast(a, dtype), tape::cast(b, dtype)));
+}
 
 const std::vector<PyMethodDef>& shaped_methods() {
   static const std::vector<PyMethodDef> methods = {

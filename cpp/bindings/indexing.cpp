@@ -243,7 +243,12 @@ PyObject* get_item(PyObject* self, PyObject* key) {
     }
     Array index;
     if (!parsed.mixed && axis_index(x, parsed, index)) {
-      Var value = tape::take(tape::slice(x, parsed.slices), parsed.advanced_axis, index);
+      Var value;
+      try {
+        value = tape::take(tape::slice(x, parsed.slices), parsed.advanced_axis, index);
+      } catch (const ShapeError& error) {
+        index_error(error.what());
+      }
       Ref labels(index.ndim() == 1 ? labels_object(parsed.labels) : nullptr);
       return make_labelled(std::move(value), labels.get());
     }

@@ -239,7 +239,8 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
     -------
     callable
         Its outputs cost one node each. When a reverse pass comes by, `fun` runs again, and what it then records is
-        used at once and forgotten: memory is traded for one more evaluation.
+        used at once and forgotten: memory is traded for one more evaluation. A value that `fun` stores outside itself
+    is therefore good for nothing after the pass; return what is needed.
 
     Examples
     --------

@@ -118,13 +118,6 @@ Var Tape::opaque(const Array& value) {
   return Var(value, push(Kind::opaque, {}, 0.0, 0, kNoNode, &record), recording_);
 }
 
-Var Tape::var_at(std::uint32_t i) const {
-  const Node& node = nodes_[i];
-  if (node.kind == Kind::constant) return Var(node.value);
-  if (node.tracked & kScalarOut) return Var(Array(node.value), i, recording_);
-  return Var(records_[node.record].out, i, recording_);
-}
-
 std::vector<bool> Tape::dependence_on_earlier(std::uint32_t first) const {
   std::vector<bool> depends(size_ - first);
   const auto earlier = [&](std::uint32_t operand) {

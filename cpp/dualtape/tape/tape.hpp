@@ -115,8 +115,6 @@ class Tape {
   Var leaf(const Var& var);
   /// A value through which no derivative may go, with the error that says why.
   Var opaque(const Array& value);
-  /// The value at a place, as a Var tracked there.
-  Var var_at(std::uint32_t i) const;
   /// True where a node of [first, size) depends on one before `first`.
   bool depends_on_earlier(std::uint32_t first) const;
   /// Forgets the nodes from `size` on.
