@@ -7,15 +7,18 @@ Three vocabularies over one core:
 * functional transformations: `grad`, `value_and_grad`, `jvp`, `vjp`, `jacfwd`, `jacrev`, `hessian`, ...
 * NumPy's names in `dualtape.numpy`, and NumPy's own functions on dlarrays.
 
-``dualtape.optim``, ``dualtape.schedules`` and ``dualtape.plots`` hold optimizers, learning rates and pictures. They are
-imported when first used, so that importing the package stays quick.
+``dualtape.optim``, ``dualtape.schedules`` and ``dualtape.plots`` hold optimizers, learning rates and pictures. Their
+code runs when they are first used, so that importing the package stays quick.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import importlib.util
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
+from dualtape import tree
 from dualtape._core import (
     DTypeError,
     Dual,
@@ -32,77 +35,55 @@ from dualtape._core import (
     extractdata,
     stop_gradient,
 )
+from dualtape.checking import check_grads
+from dualtape.custom import checkpoint, custom_jvp, custom_vjp
 from dualtape.forward import jacfwd, jvp, linearize
+from dualtape.functions import (
+    fullyconnect,
+    gelu,
+    leakyrelu,
+    log_softmax,
+    logsumexp,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+)
 from dualtape.hessians import hessian, hvp
+from dualtape.labels import dims, finddim, isdlarray, stripdims
+from dualtape.lbfgs import LbfgsState, lbfgsupdate
+from dualtape.operators import dldivergence, dljacobian, dllaplacian
 from dualtape.reverse import grad, jacrev, value_and_grad, vjp
+from dualtape.updates import (
+    adamupdate,
+    dlupdate,
+    l1_regularize,
+    l2_regularize,
+    rmspropupdate,
+    sgdmupdate,
+    threshold_absolute_value,
+    threshold_global_l2norm,
+    threshold_l2norm,
+)
 
 if TYPE_CHECKING:
-    from dualtape import numpy, optim, plots, schedules, scipy, tree
-    from dualtape.checking import check_grads
-    from dualtape.custom import checkpoint, custom_jvp, custom_vjp
-    from dualtape.functions import (
-        fullyconnect,
-        gelu,
-        leakyrelu,
-        log_softmax,
-        logsumexp,
-        relu,
-        sigmoid,
-        softmax,
-        softplus,
-    )
-    from dualtape.labels import dims, finddim, isdlarray, stripdims
-    from dualtape.lbfgs import LbfgsState, lbfgsupdate
-    from dualtape.operators import dldivergence, dljacobian, dllaplacian
-    from dualtape.updates import (
-        adamupdate,
-        dlupdate,
-        l1_regularize,
-        l2_regularize,
-        rmspropupdate,
-        sgdmupdate,
-        threshold_absolute_value,
-        threshold_global_l2norm,
-        threshold_l2norm,
-    )
+    from dualtape import numpy, optim, plots, schedules, scipy
+else:
 
-# Where each name that is imported on first use comes from; the same names as above.
-_LAZY = {
-    **dict.fromkeys(("numpy", "optim", "plots", "schedules", "scipy", "tree"), None),
-    **dict.fromkeys(("check_grads",), "checking"),
-    **dict.fromkeys(("checkpoint", "custom_jvp", "custom_vjp"), "custom"),
-    **dict.fromkeys(
-        (
-            "fullyconnect",
-            "gelu",
-            "leakyrelu",
-            "log_softmax",
-            "logsumexp",
-            "relu",
-            "sigmoid",
-            "softmax",
-            "softplus",
-        ),
-        "functions",
-    ),
-    **dict.fromkeys(("dims", "finddim", "isdlarray", "stripdims"), "labels"),
-    **dict.fromkeys(("LbfgsState", "lbfgsupdate"), "lbfgs"),
-    **dict.fromkeys(("dldivergence", "dljacobian", "dllaplacian"), "operators"),
-    **dict.fromkeys(
-        (
-            "adamupdate",
-            "dlupdate",
-            "l1_regularize",
-            "l2_regularize",
-            "rmspropupdate",
-            "sgdmupdate",
-            "threshold_absolute_value",
-            "threshold_global_l2norm",
-            "threshold_l2norm",
-        ),
-        "updates",
-    ),
-}
+    def _later(name: str) -> ModuleType:
+        """A module of the package whose code runs when it is first used, so that importing dualtape stays quick.
+
+        Names are not looked up by a module-level ``__getattr__``, because the interpreter cannot cache attributes of
+        a module that has one, and ``dt.dlfeval`` stands in the innermost loops.
+        """
+        spec = importlib.util.find_spec(f"dualtape.{name}")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    numpy, optim, plots, schedules, scipy = map(_later, ("numpy", "optim", "plots", "schedules", "scipy"))
 
 __all__ = [  # noqa: RUF022 - in the order of the documentation
     # MATLAB's verbs
@@ -172,19 +153,3 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     "NumericError",
     "__version__",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = _LAZY[name]
-    except KeyError:
-        raise AttributeError(f"module 'dualtape' has no attribute {name!r}") from None
-    if module is None:
-        return importlib.import_module(f"dualtape.{name}")
-    value = getattr(importlib.import_module(f"dualtape.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(__all__) | set(globals()))

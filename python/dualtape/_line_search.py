@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 DECREASE, CURVATURE = 1e-4, 0.9  # c1 and c2 of the Wolfe conditions
 
@@ -27,7 +26,7 @@ class Point(NamedTuple):
     t: float
     value: float
     slope: float
-    gradient: NDArray[np.float64]
+    gradient: np.ndarray[Any, np.dtype[np.float64]]
 
 
 Along = Callable[[float], Point]

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._core import dlarray
 from ._line_search import METHODS, Point
@@ -26,7 +25,8 @@ from .tree import Structure, check_same, flatten, paths, unflatten
 
 __all__ = ["LbfgsState", "lbfgsupdate"]
 
-Vector = NDArray[np.float64]
+# Written out rather than NDArray, whose module takes longer to import than all of this.
+Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
