@@ -47,7 +47,7 @@ def _reduce(
             a = _where(where, a, joined[1])
         if initial is not None:
             if size(a) == 0:  # an extreme of nothing is the initial value alone
-                return _core.broadcast_to(initial, np.sum(np.empty(shape(a)), axis=axis, keepdims=keepdims).shape)
+                return _core.broadcast_to(initial, _core.sum(a, axis, keepdims).shape)
             return joined[0](reduction(a, axis, keepdims), initial)
     return reduction(a, axis, keepdims)
 
