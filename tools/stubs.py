@@ -170,7 +170,8 @@ def is_pybind(cls: type) -> bool:
 
 def members(cls: type) -> Iterator[str]:
     """The definitions of a class."""
-    skipped = {"__doc__", "__module__", "__new__", "__getattribute__", "__dict__", "__weakref__"}
+    # __buffer__ has a name from Python 3.12 on, and the stub is the same for all versions
+    skipped = {"__doc__", "__module__", "__new__", "__getattribute__", "__dict__", "__weakref__", "__buffer__"}
     attributes, methods = [], []
     for name, value in sorted(vars(cls).items()):
         if name in skipped or "pybind11" in name:

@@ -167,7 +167,7 @@ PyGetSetDef properties[] = {
 PyMethodDef methods[] = {
     {"__array_ufunc__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(array_ufunc)),
      METH_VARARGS | METH_KEYWORDS, "NumPy's ufuncs on Duals."},
-    {"__reduce__", reduce, METH_NOARGS, "For pickling."},
+    {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nFor pickling."},
     {nullptr, nullptr, 0, nullptr},
 };
 

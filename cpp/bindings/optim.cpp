@@ -264,7 +264,8 @@ py::dict optim_rules() {
 PyMethodDef methods[] = {
     {"optim_update", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(optim_update)), METH_FASTCALL,
      "Runs an update rule over trees; NotImplemented where something is not in order."},
-    {"optim_norm", optim_norm, METH_O, "The Euclidean norm of a leaf; NotImplemented for what is none or is tracked."},
+    {"optim_norm", optim_norm, METH_O,
+     "optim_norm(leaf, /)\n--\n\nThe Euclidean norm of a leaf; NotImplemented for what is none or is tracked."},
     {nullptr, nullptr, 0, nullptr},
 };
 
