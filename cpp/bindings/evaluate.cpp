@@ -71,6 +71,27 @@ Ref map_tree(PyObject* tree, Body& body) {
   return Ref(checked(out));
 }
 
+/// A dict of arrays and plain values, which is what parameters mostly are, with `apply` on each array: a new dict in
+/// the same order. Null where it holds something that trees are made of in its turn.
+template <class Body>
+PyObject* map_dict(PyObject* dict, Body&& apply) {
+  if (!PyDict_CheckExact(dict)) return nullptr;
+  Py_ssize_t place = 0;
+  PyObject *key, *value;
+  while (PyDict_Next(dict, &place, &key, &value)) {
+    if (!is_dlarray(value) && may_hold_arrays(value)) return nullptr;
+  }
+  Ref out(checked(PyDict_Copy(dict)));
+  place = 0;
+  while (PyDict_Next(out.get(), &place, &key, &value)) {
+    if (!is_dlarray(value)) continue;
+    // Setting the value of a key that is there leaves the walk intact.
+    Ref mapped(checked(apply(value)));
+    if (PyDict_SetItem(out.get(), key, mapped.get()) < 0) throw PythonError{};
+  }
+  return out.release();
+}
+
 /// An argument as the function sees it: dlarrays become leaves, in trees too.
 Ref traced_argument(Tape& tape, PyObject* argument) {
   if (is_dlarray(argument)) {
@@ -80,6 +101,7 @@ Ref traced_argument(Tape& tape, PyObject* argument) {
   auto each = [&](PyObject* leaf) {
     return array::is_float(as_dlarray(leaf)->var.dtype()) ? make_leaf(tape, leaf) : Py_NewRef(leaf);
   };
+  if (PyObject* dict = map_dict(argument, each)) return Ref(dict);
   return map_tree(argument, each);
 }
 
@@ -120,6 +142,7 @@ PyObject* outcome_of(Scope& scope, PyObject* owned) {
   }
   if (!may_hold_arrays(owned)) return object.release();
   auto each = [&](PyObject* leaf) { return outcome_of(scope, Py_NewRef(leaf)); };
+  if (PyObject* dict = map_dict(owned, each)) return dict;
   return map_tree(owned, each).release();
 }
 
@@ -246,9 +269,19 @@ PyObject* scalar_gradient(PyObject* y, Args xs, Py_ssize_t count) {
 /// The leaves of each x in turn, and what it takes to put gradients in their place.
 struct Inputs {
   std::vector<Ref> leaves;
-  std::vector<Ref> structures;  // null for a bare dlarray
+  std::vector<Ref> structures;  // null for a bare dlarray, the dict itself for a dict of dlarrays
   std::vector<Py_ssize_t> counts;
 };
+
+bool is_dict_of_arrays(PyObject* object) {
+  if (!PyDict_CheckExact(object)) return false;
+  Py_ssize_t place = 0;
+  PyObject *key, *value;
+  while (PyDict_Next(object, &place, &key, &value)) {
+    if (!is_dlarray(value)) return false;
+  }
+  return true;
+}
 
 Inputs read_inputs(Args xs, Py_ssize_t count) {
   Inputs out;
@@ -257,6 +290,14 @@ Inputs read_inputs(Args xs, Py_ssize_t count) {
       out.leaves.emplace_back(Py_NewRef(xs[i]));
       out.structures.emplace_back();
       out.counts.push_back(1);
+      continue;
+    }
+    if (is_dict_of_arrays(xs[i])) {
+      Py_ssize_t place = 0;
+      PyObject *key, *value;
+      while (PyDict_Next(xs[i], &place, &key, &value)) out.leaves.emplace_back(Py_NewRef(value));
+      out.structures.emplace_back(Py_NewRef(xs[i]));
+      out.counts.push_back(PyDict_GET_SIZE(xs[i]));
       continue;
     }
     Ref flat(checked(PyObject_CallOneArg(package_attribute("dualtape.tree", "flatten"), xs[i])));
@@ -309,6 +350,11 @@ PyObject* dlgradient(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) 
       const std::size_t k = static_cast<std::size_t>(i);
       if (!inputs.structures[k]) {
         PyTuple_SET_ITEM(out.get(), i, results[next++].release());
+        continue;
+      }
+      if (PyDict_CheckExact(inputs.structures[k].get())) {
+        auto put = [&](PyObject*) { return results[next++].release(); };
+        PyTuple_SET_ITEM(out.get(), i, checked(map_dict(inputs.structures[k].get(), put)));
         continue;
       }
       Ref list(checked(PyList_New(inputs.counts[k])));
