@@ -8,6 +8,7 @@
 #include "bindings/number.hpp"
 #include "dualtape/array/elementwise.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/ops/partial.hpp"
 
 namespace dualtape::bindings {
 
@@ -41,31 +42,7 @@ PyObject* lift(ops::Op op, std::span<const Number* const> operands) {
   Number tangent;
   for (std::size_t i = 0; i < operands.size(); ++i) {
     if (!info.differentiable[i] || !is_py_dual(operands[i]->get())) continue;
-    const Number slope = ops::dispatch(op, [&](auto rule) -> Number {
-      using Rule = decltype(rule);
-      const auto partial = [&](auto index) -> Number {
-        constexpr int kIndex = decltype(index)::value;
-        if constexpr (kIndex >= Rule::arity) {
-          return 0.0;
-        } else if constexpr (!Rule::template differentiable<kIndex>) {
-          return 0.0;
-        } else if constexpr (Rule::arity == 1) {
-          return Rule::template partial<kIndex>(primals[0], y);
-        } else if constexpr (Rule::arity == 2) {
-          return Rule::template partial<kIndex>(primals[0], primals[1], y);
-        } else {
-          return Rule::template partial<kIndex>(primals[0], primals[1], primals[2], y);
-        }
-      };
-      switch (i) {
-        case 0:
-          return partial(std::integral_constant<int, 0>{});
-        case 1:
-          return partial(std::integral_constant<int, 1>{});
-        default:
-          return partial(std::integral_constant<int, 2>{});
-      }
-    });
+    const Number slope = ops::partial_of(op, static_cast<int>(i), primals.data(), y);
     tangent = tangent + strong_multiply(as_dual(operands[i]->get())->tangent, slope);
   }
   return make_dual_object(std::move(y), std::move(tangent));

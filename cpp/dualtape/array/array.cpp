@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "dualtape/array/convert.hpp"
 #include "dualtape/base/error.hpp"
 
 namespace dualtape::array {
@@ -17,21 +18,6 @@ bool is_contiguous(Shape shape, std::span<const std::int64_t> strides) {
     step *= shape[i];
   }
   return true;
-}
-
-/// Calls `body(TypeTag)` with a null pointer of the dtype's C++ type.
-template <class Body>
-void with_type(DType dtype, Body&& body) {
-  switch (dtype) {
-    case DType::f64:
-      return body(static_cast<double*>(nullptr));
-    case DType::f32:
-      return body(static_cast<float*>(nullptr));
-    case DType::i64:
-      return body(static_cast<std::int64_t*>(nullptr));
-    case DType::boolean:
-      return body(static_cast<bool*>(nullptr));
-  }
 }
 
 template <class From, class To>
@@ -101,10 +87,7 @@ Array Array::zeros(DType dtype, Shape shape) {
 
 Array Array::full(DType dtype, Shape shape, double value) {
   Array out = empty(dtype, shape);
-  with_type(dtype, [&](auto* tag) {
-    using T = std::remove_pointer_t<decltype(tag)>;
-    std::fill_n(out.writable_data<T>(), out.size(), static_cast<T>(value));
-  });
+  dispatch(dtype, [&]<class T>() { std::fill_n(out.writable_data<T>(), out.size(), static_cast<T>(value)); });
   return out;
 }
 
@@ -123,9 +106,7 @@ double Array::item() const {
     throw ShapeError("item: only an array of one element has a single value; the shape is " + to_string(shape()) +
                      "; reduce it first, or index it.");
   }
-  double value = 0.0;
-  with_type(dtype(), [&](auto* tag) { value = static_cast<double>(*data<std::remove_pointer_t<decltype(tag)>>()); });
-  return value;
+  return dispatch(dtype(), [&]<class T>() { return static_cast<double>(*data<T>()); });
 }
 
 Array Array::as_contiguous() const { return contiguous() ? *this : copy(); }
@@ -157,10 +138,8 @@ void copy_elements(const Array& from, Array& to) {
                  static_cast<std::size_t>(from.size() * item_size(from.dtype())));
     return;
   }
-  with_type(from.dtype(), [&](auto* from_tag) {
-    with_type(to.dtype(), [&](auto* to_tag) {
-      using From = std::remove_pointer_t<decltype(from_tag)>;
-      using To = std::remove_pointer_t<decltype(to_tag)>;
+  dispatch(from.dtype(), [&]<class From>() {
+    dispatch(to.dtype(), [&]<class To>() {
       copy_strided(from.data<From>(), from.strides(), to.writable_data<To>(), to.strides(), from.shape());
     });
   });

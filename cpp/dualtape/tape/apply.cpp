@@ -6,7 +6,7 @@
 
 #include "dualtape/array/elementwise.hpp"
 #include "dualtape/array/reduce.hpp"
-#include "dualtape/ops/rules.hpp"
+#include "dualtape/ops/partial.hpp"
 #include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/tape.hpp"
 #include "dualtape/tape/traced.hpp"
@@ -114,32 +114,9 @@ Var times_partial(ops::Op op, int which, std::span<const Var> operands, const Va
     const Pointers values = values_of(operands);
     return array::times_partial(op, which, {values.data(), operands.size()}, out.value(), factor.value());
   }
-  const Traced partial = ops::dispatch(op, [&](auto rule) -> Traced {
-    using Rule = decltype(rule);
-    const auto evaluate = [&](auto index) -> Traced {
-      constexpr int kIndex = decltype(index)::value;
-      if constexpr (kIndex >= Rule::arity) {
-        return 0.0;
-      } else if constexpr (!Rule::template differentiable<kIndex>) {
-        return 0.0;
-      } else if constexpr (Rule::arity == 1) {
-        return Rule::template partial<kIndex>(Traced(operands[0]), Traced(out));
-      } else if constexpr (Rule::arity == 2) {
-        return Rule::template partial<kIndex>(Traced(operands[0]), Traced(operands[1]), Traced(out));
-      } else {
-        return Rule::template partial<kIndex>(Traced(operands[0]), Traced(operands[1]), Traced(operands[2]),
-                                              Traced(out));
-      }
-    };
-    switch (which) {
-      case 0:
-        return evaluate(std::integral_constant<int, 0>{});
-      case 1:
-        return evaluate(std::integral_constant<int, 1>{});
-      default:
-        return evaluate(std::integral_constant<int, 2>{});
-    }
-  });
+  std::array<Traced, kMaxArity> traced{0.0, 0.0, 0.0};
+  for (std::size_t i = 0; i < operands.size(); ++i) traced[i] = Traced(operands[i]);
+  const Traced partial = ops::partial_of(op, which, traced.data(), Traced(out));
   if (partial.is_number() && partial.number() == 1.0) return factor;
   return apply(ops::Op::strong_multiply, {factor, partial.var(factor.dtype())});
 }
