@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Number slots and elementwise functions. The fast path is for bare float64 scalars: compute, append a node, hand
 // out an object from the free list; everything else goes the general way through tape::apply.
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "bindings/dlarray.hpp"
 #include "bindings/slots.hpp"
@@ -10,6 +12,7 @@
 #include "dualtape/base/error.hpp"
 #include "dualtape/ops/rules.hpp"
 #include "dualtape/tape/apply.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace dualtape::bindings {
 namespace {
@@ -120,6 +123,9 @@ int truth(PyObject* self) {
   return guarded([&]() -> int {
     const Array& value = var_of(self).value();
     if (value.is_scalar()) return value.scalar() != 0.0;
+    if (value.size() == 1 && tape::is_recorded(value)) {
+      return static_cast<int>(tape::Recorder::current()->decide(tape::Recorder::Decision::truth, value));
+    }
     if (value.size() != 1) {
       throw ShapeError("bool" + to_string(value.shape()) + ": the truth of an array of " +
                        std::to_string(value.size()) + " elements is ambiguous; use .any() or .all().");
@@ -139,6 +145,7 @@ PyObject* to_float(PyObject* self) {
   return guarded([&] {
     const Array& value = var_of(self).value();
     require_one("float", value);
+    refuse_recorded("float", value);
     return PyFloat_FromDouble(value.item());
   });
 }
@@ -147,6 +154,9 @@ PyObject* to_int(PyObject* self) {
   return guarded([&] {
     const Array& value = var_of(self).value();
     require_one("int", value);
+    if (tape::is_recorded(value)) {
+      return PyLong_FromLongLong(tape::Recorder::current()->decide(tape::Recorder::Decision::integer, value));
+    }
     if (value.dtype() == DType::i64) return PyLong_FromLongLong(*value.data<std::int64_t>());
     return PyLong_FromDouble(value.item());
   });
@@ -159,6 +169,9 @@ PyObject* to_index(PyObject* self) {
       throw DTypeError("index: only an integer scalar can be an index; this is a " +
                        std::string(array::name(value.dtype())) + " of shape " + to_string(value.shape()) +
                        "; use int(x).");
+    }
+    if (tape::is_recorded(value)) {
+      return PyLong_FromLongLong(tape::Recorder::current()->decide(tape::Recorder::Decision::integer, value));
     }
     return PyLong_FromLongLong(*value.data<std::int64_t>());
   });
@@ -198,6 +211,15 @@ PyObject* rich_compare(PyObject* left, PyObject* right, int op) {
   }
 }
 
+/// The op of the table that a bitwise ufunc is on bools.
+std::optional<Op> logical(std::string_view ufunc) {
+  if (ufunc == "bitwise_and") return Op::logical_and;
+  if (ufunc == "bitwise_or") return Op::logical_or;
+  if (ufunc == "bitwise_xor") return Op::logical_xor;
+  if (ufunc == "invert") return Op::logical_not;
+  return std::nullopt;
+}
+
 /// Integers and bools among themselves are NumPy's business.
 PyObject* apply_numpy(const char* ufunc, std::span<const Var> operands, PyObject* const* objects,
                       std::span<const bool> weak) {
@@ -224,6 +246,12 @@ PyObject* bitwise(const char* ufunc, PyObject* left, PyObject* right) {
                          ": bits of floating-point numbers have no meaning here; the operands must be bool or integer "
                          "arrays, such as comparisons.");
       }
+    }
+    const auto traced = [](const Var& v) { return tape::is_recorded(v); };
+    const auto is_bool = [](const Var& v) { return v.dtype() == DType::boolean; };
+    if (std::any_of(operands.begin(), operands.end(), traced) &&
+        std::all_of(operands.begin(), operands.end(), is_bool)) {
+      return make_dlarray(tape::apply(*logical(ufunc), operands));
     }
     return apply_numpy(ufunc, operands, objects, std::span<const bool>(weak, operands.size()));
   });
@@ -261,7 +289,7 @@ PyObject* apply_op(Op op, PyObject* const* objects, std::size_t count, bool may_
   bool any_float = false, any_strong = false;
   for (std::size_t i = 0; i < count; ++i) {
     if (weak[i]) {
-      any_float = any_float || PyFloat_Check(objects[i]);
+      any_float = any_float || PyFloat_Check(objects[i]) || is_dlarray(objects[i]);
       continue;
     }
     // The mask of a selection has no say in the dtype.

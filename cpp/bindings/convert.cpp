@@ -10,6 +10,7 @@
 #include "bindings/dlarray.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace py = pybind11;
 
@@ -146,7 +147,11 @@ PyObject* package_attribute(const char* module, const char* name) {
 
 Var operand(const char* op, PyObject* object, bool* weak, bool* foreign) {
   if (weak) *weak = false;
-  if (is_dlarray(object)) return var_of(object);
+  if (is_dlarray(object)) {
+    const Var& var = var_of(object);
+    if (weak) *weak = var.value().weak();
+    return var;
+  }
   if (is_number(object)) {
     if (weak) *weak = true;
     const double value = PyFloat_Check(object) ? PyFloat_AS_DOUBLE(object) : PyLong_AsDouble(object);
@@ -165,7 +170,8 @@ Var operand(const char* op, PyObject* object, bool* weak, bool* foreign) {
   const DType dtype = settle_dtype(op, array, false);
   Array borrowed = borrow(array, dtype);
   // A tape keeps operands, and the owner may write to the memory afterwards.
-  return Var(tape::Tape::current() && !borrowed.is_scalar() ? borrowed.copy() : std::move(borrowed));
+  const bool kept = tape::Tape::current() || tape::Recorder::current();
+  return Var(kept && !borrowed.is_scalar() ? borrowed.copy() : std::move(borrowed));
 }
 
 Array array_from(const char* op, PyObject* object, PyObject* dtype) {
@@ -180,6 +186,7 @@ Array array_from(const char* op, PyObject* object, PyObject* dtype) {
 
 Var weak_as(const Var& number, DType dtype) {
   if (dtype == DType::f64) return number;
+  if (!number.is_scalar()) return tape::cast(number, dtype);  // traced
   return Var(Array::full(dtype, {}, number.value().scalar()));
 }
 
@@ -210,7 +217,18 @@ DType dtype_from(const char* op, PyObject* dtype) {
                    " is not supported; use float64 or float32 (or int64 and bool for constants).");
 }
 
+void refuse_recorded(const char* what, const Array& value) {
+  if (!tape::is_recorded(value)) return;
+  throw TraceError(
+      std::string(what) + to_string(value.shape()) +
+      ": the function is being traced, and a number taken out of a traced value would be frozen into the program; "
+      "compute with the dlarray itself, return it, decide on it with `if` or `while`, or use stop_gradient(x) where "
+      "only the derivative is to be cut" +
+      user_location() + ".");
+}
+
 PyObject* to_numpy(const Array& value, bool copy) {
+  refuse_recorded("numpy", value);
   const Array held = copy ? value.copy() : value;
   std::vector<py::ssize_t> shape, strides;
   for (std::size_t i = 0; i < held.shape().size(); ++i) {

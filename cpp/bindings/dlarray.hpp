@@ -128,8 +128,18 @@ Var operand(const char* op, PyObject* object, bool* weak = nullptr, bool* foreig
 Array array_from(const char* op, PyObject* object, PyObject* dtype = nullptr);
 /// A number as 0-d array of `dtype`, for a weak operand.
 Var weak_as(const Var& number, DType dtype);
-/// A NumPy array: a fresh copy, or a read-only view of the same memory.
+/// A NumPy array: a fresh copy, or a read-only view of the same memory. TraceError for a value that is being traced.
 PyObject* to_numpy(const Array& value, bool copy);
+/// The innermost line of Python that is not this package's own.
+struct SourceLine {
+  std::string file, function;
+  int line = 0;
+};
+SourceLine user_line();
+/// " (at file.py:12)", or nothing where there is no such line.
+std::string user_location();
+/// Throws the TraceError for numbers that would leave a trace: `what` says by which way.
+void refuse_recorded(const char* what, const Array& value);
 DType dtype_from(const char* op, PyObject* dtype);
 PyObject* numpy_dtype(DType dtype);
 /// Attribute of the numpy module, borrowed for the life of the interpreter.

@@ -368,6 +368,7 @@ PyObject* dlgradient(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) 
 }
 
 PyObject* extract(PyObject* array) {
+  refuse_recorded("extractdata", var_of(array).value());
   Ref out(checked(to_numpy(var_of(array).value(), true)));
   // A scalar comes out as NumPy's scalar, which prints and formats as a number.
   PyObject* empty = PyTuple_New(0);

@@ -130,7 +130,10 @@ Key read_key(const Var& x, PyObject* key, PyObject* labels) {
 /// The key with every array in it as an ndarray, for NumPy.
 Ref key_for_numpy(PyObject* key) {
   const auto convert = [](PyObject* item) -> PyObject* {
-    if (is_dlarray(item)) return checked(to_numpy(var_of(item).value(), false));
+    if (is_dlarray(item)) {
+      refuse_recorded("index", var_of(item).value());
+      return checked(to_numpy(var_of(item).value(), false));
+    }
     return Py_NewRef(item);
   };
   if (!PyTuple_Check(key)) return Ref(convert(key));
@@ -153,6 +156,7 @@ Array positions(const Var& x, PyObject* key) {
 /// An index array for one axis; a mask becomes the places where it is true. False where the mask spans more axes.
 bool axis_index(const Var& x, const Key& key, Array& out) {
   out = operand("index", key.advanced).value();
+  refuse_recorded("index", out);
   if (out.dtype() == DType::i64) return true;
   if (PyList_Check(key.advanced) && out.dtype() == DType::f64) {
     // A list of Python integers; anything else in it NumPy will refuse.

@@ -9,6 +9,7 @@
 #include "bindings/slots.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 #include "dualtape/tape/tape.hpp"
 
 namespace dualtape::bindings {
@@ -75,7 +76,7 @@ PyObject* repr(PyObject* self) {
       Ref number(checked(PyFloat_FromDouble(x.value().scalar())));
       text = Ref(checked(PyObject_Repr(number.get())));
     } else {
-      Ref numbers(checked(to_numpy(x.value(), false)));
+      Ref numbers(checked(to_numpy(x.value().untraced(), false)));
       PyObject* args[] = {numbers.get(), Py_None, Py_None, Py_None};
       static PyObject* prefix = PyUnicode_FromString("dlarray(");
       static PyObject* names = Py_BuildValue("(ss)", "separator", "prefix");
@@ -89,6 +90,7 @@ PyObject* repr(PyObject* self) {
     if (x.dtype() != DType::f64) tail += ", dtype=" + std::string(array::name(x.dtype()));
     if (x.is_dual()) tail += ", dual";
     if (tape::Tape::of(x)) tail += ", tracked";
+    if (tape::is_recorded(x)) tail += ", traced";
     return PyUnicode_FromFormat("dlarray(%U%s)", text.get(), tail.c_str());
   });
 }
@@ -100,7 +102,7 @@ PyObject* str(PyObject* self) {
       Ref number(checked(PyFloat_FromDouble(x.value().scalar())));
       return PyObject_Str(number.get());
     }
-    Ref numbers(checked(to_numpy(x.value(), false)));
+    Ref numbers(checked(to_numpy(x.value().untraced(), false)));
     return PyObject_Str(numbers.get());
   });
 }
@@ -136,6 +138,7 @@ PyObject* item(PyObject* self, PyObject* const* args, Py_ssize_t count) {
       return item(element.get(), nullptr, 0);
     }
     const Array& value = var_of(self).value();
+    refuse_recorded("item", value);
     if (value.dtype() == DType::boolean) return PyBool_FromLong(value.item() != 0.0);
     if (value.dtype() == DType::i64) return PyLong_FromLongLong(static_cast<long long>(value.item()));
     return PyFloat_FromDouble(value.item());
@@ -153,7 +156,7 @@ PyObject* copy(PyObject* self, PyObject*) {
   return guarded([&] {
     const Var& x = var_of(self);
     // A tracked value is never written in place while its tape needs it, so sharing it is a copy already.
-    return make_labelled(x.is_dual() || x.has_node() ? x : Var(x.value().copy()), labels_of(self));
+    return make_labelled(x.is_dual() || x.has_node() || tape::is_recorded(x) ? x : Var(x.value().copy()), labels_of(self));
   });
 }
 

@@ -6,6 +6,7 @@
 #include "bindings/errors.hpp"
 #include "bindings/evaluate.hpp"
 #include "bindings/functions.hpp"
+#include "bindings/program.hpp"
 #include "bindings/transforms.hpp"
 #include "dualtape/base/buffer.hpp"
 #include "dualtape/num/isa.hpp"
@@ -58,6 +59,8 @@ PYBIND11_MODULE(_core, module, py::mod_gil_used()) {
   bind_transforms(module);
   bind_dual(module);
   bind_optim(module);
+  bind_program(module);
+  bind_replay(module);
   module.def("build_info", &build_info, "How the core was built and what it uses.");
   module.def("memory", &memory, "Counts of live buffers, their bytes, and arrays.");
   module.def("release_cached_memory", &dualtape::release_cached_memory, "Gives back the memory kept for reuse.");

@@ -14,6 +14,7 @@
 
 #include "bindings/optim_leaves.hpp"
 #include "bindings/optim_traced.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace py = pybind11;
 
@@ -42,7 +43,7 @@ struct Number {
     if (is_dlarray(from)) {
       const Var& var = var_of(from);
       if (var.size() != 1 || var.ndim() != 0) return false;
-      live = var.is_dual() || tape::Tape::of(var);
+      live = var.is_dual() || tape::Tape::of(var) || tape::is_recorded(var);
       value = var.value().item();
       return true;
     }

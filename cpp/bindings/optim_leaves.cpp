@@ -3,6 +3,8 @@
 
 #include <pybind11/numpy.h>
 
+#include "dualtape/tape/recorder.hpp"
+
 namespace py = pybind11;
 
 namespace dualtape::bindings {
@@ -37,7 +39,7 @@ bool Source::read(PyObject* leaf) {
     kind = Kind::dlarray;
     const Var& var = var_of(leaf);
     if (!array::is_float(var.dtype())) return false;
-    live = var.is_dual() || tape::Tape::of(var);
+    live = var.is_dual() || tape::Tape::of(var) || tape::is_recorded(var);
     dtype = var.dtype(), ndim = var.ndim(), size = var.size();
     writable = var.value().contiguous() && var.value().unique() &&
                !(as_dlarray(leaf)->extras && as_dlarray(leaf)->extras->view);

@@ -160,6 +160,7 @@ PyObject* take_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   Array index = PyLong_Check(given[0])
                     ? Array::full(DType::i64, {}, static_cast<double>(int_from("take", "an index", given[0])))
                     : operand("take", given[0]).value();
+  refuse_recorded("take", index);
   if (index.dtype() != DType::i64) {
     Ref numbers(checked(PyObject_CallOneArg(numpy_attribute("asarray"), given[0])));
     index = array_from("take", numbers.get());

@@ -45,15 +45,8 @@ PyObject* prod_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reducti
 PyObject* max_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::max>("max", x, a, n, k); }
 PyObject* min_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::min>("min", x, a, n, k); }
 
-namespace {
-
-Var any_of(const Var& x, tape::Axes axes, bool keepdims) { return Var(array::any(x.value(), axes, keepdims)); }
-Var all_of(const Var& x, tape::Axes axes, bool keepdims) { return Var(array::all(x.value(), axes, keepdims)); }
-
-}  // namespace
-
-PyObject* any_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<any_of>("any", x, a, n, k); }
-PyObject* all_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<all_of>("all", x, a, n, k); }
+PyObject* any_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::any>("any", x, a, n, k); }
+PyObject* all_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) { return reduction<tape::all>("all", x, a, n, k); }
 
 namespace {
 
@@ -82,19 +75,19 @@ template <auto find>
 PyObject* arg_extreme(const char* name, PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   PyObject* given[2];
   parse_arguments(name, args, count, kwnames, kReduction, 0, given);
-  const Array& value = var_of(x).value();
+  const Var& var = var_of(x);
   std::optional<std::int64_t> axis;
-  if (given[0] && given[0] != Py_None) axis = normalize_axis(name, int_from(name, "axis", given[0]), value.ndim());
-  return make_dlarray(Var(find(value, axis, bool_from(given[1], false))));
+  if (given[0] && given[0] != Py_None) axis = normalize_axis(name, int_from(name, "axis", given[0]), var.ndim());
+  return make_dlarray(find(var, axis, bool_from(given[1], false)));
 }
 
 }  // namespace
 
 PyObject* argmax_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) {
-  return arg_extreme<array::argmax>("argmax", x, a, n, k);
+  return arg_extreme<tape::argmax>("argmax", x, a, n, k);
 }
 PyObject* argmin_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) {
-  return arg_extreme<array::argmin>("argmin", x, a, n, k);
+  return arg_extreme<tape::argmin>("argmin", x, a, n, k);
 }
 
 PyObject* cumsum_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {

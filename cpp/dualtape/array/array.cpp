@@ -49,25 +49,69 @@ void copy_strided(const From* from, std::span<const std::int64_t> from_strides, 
 
 }  // namespace
 
-Array Array::view(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides, std::int64_t offset) {
+Array::Header* Array::make_header(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides,
+                                  std::int64_t offset) {
   const std::size_t extra = 2 * shape.size() * sizeof(std::int64_t);
   Header* header = new (allocate_small(sizeof(Header) + extra)) Header{{1},
                                                                        dtype,
                                                                        is_contiguous(shape, strides),
                                                                        static_cast<std::uint8_t>(shape.size()),
+                                                                       false,
+                                                                       0,
+                                                                       0,
                                                                        element_count(shape),
                                                                        offset,
                                                                        std::move(buffer)};
   std::copy(shape.begin(), shape.end(), header->extents());
   std::copy(strides.begin(), strides.end(), header->extents() + shape.size());
   memory_counts().arrays.fetch_add(1, std::memory_order_relaxed);
-  Array out(header);
+  return header;
+}
+
+Array Array::view(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides, std::int64_t offset) {
+  Array out(make_header(std::move(buffer), dtype, shape, strides, offset));
   if (out.ndim() == 0 && dtype == DType::f64) return Array(*out.data<double>());
   return out;
 }
 
+Array Array::pinned(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides,
+                    std::int64_t offset) {
+  return Array(make_header(std::move(buffer), dtype, shape, strides, offset));
+}
+
+TraceWatch& trace_watch() {
+  static thread_local TraceWatch watch;
+  return watch;
+}
+
+Array Array::traced(std::uint32_t trace, std::uint32_t symbol, bool weak) const {
+  Array out;
+  if (header_) {
+    out.header_ = make_header(header_->buffer, dtype(), shape(), strides(), offset());
+  } else {
+    Buffer buffer = Buffer::allocate(sizeof(double));
+    *static_cast<double*>(buffer.data()) = scalar_;
+    out.header_ = make_header(std::move(buffer), DType::f64, {}, {}, 0);
+  }
+  out.header_->trace = trace;
+  out.header_->symbol = symbol;
+  out.header_->weak = weak;
+  if (TraceWatch& watch = trace_watch(); watch.trace == trace) {
+    if (watch.alive.size() <= symbol) watch.alive.resize(std::max<std::size_t>(64, 2 * symbol + 1));
+    ++watch.alive[symbol];
+  }
+  return out;
+}
+
+Array Array::untraced() const {
+  return trace() ? view(header_->buffer, dtype(), shape(), strides(), offset()) : *this;
+}
+
 void Array::destroy(Header* header) {
   memory_counts().arrays.fetch_sub(1, std::memory_order_relaxed);
+  if (header->trace) [[unlikely]] {
+    if (TraceWatch& watch = trace_watch(); watch.trace == header->trace) --watch.alive[header->symbol];
+  }
   const std::size_t bytes = sizeof(Header) + 2 * header->ndim * sizeof(std::int64_t);
   header->~Header();
   free_small(header, bytes);
@@ -115,7 +159,7 @@ Array Array::copy() const {
   if (!header_) return *this;
   Array out = empty(dtype(), shape());
   copy_elements(*this, out);
-  return out;
+  return trace() ? out.traced(trace(), symbol(), weak()) : out;
 }
 
 Array Array::cast(DType to) const {

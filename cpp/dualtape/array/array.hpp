@@ -2,12 +2,16 @@
 // Array: an n-dimensional strided view of a buffer, and the value type of everything eager. A 0-d float64, which
 // is what scalar training loops are made of, lives inside the object: no header, no buffer, no count.
 // An Array is immutable by convention; `writable_data` is for whoever has just made it.
+//
+// While a function is traced, an array may also be known to the trace: it then carries its place there (`symbol`), in
+// the header, so that whoever keeps or passes on the array keeps that too. Such an array is never an inline scalar.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "dualtape/base/buffer.hpp"
 #include "dualtape/base/shape.hpp"
@@ -51,6 +55,10 @@ class Array {
   static Array view(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides,
                     std::int64_t offset);
 
+  /// The same, but never an inline scalar: for whoever reads the memory again after it has changed.
+  static Array pinned(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides,
+                      std::int64_t offset);
+
   Array(const Array& other) : scalar_(other.scalar_), header_(other.header_) {
     if (header_) header_->owners.fetch_add(1, std::memory_order_relaxed);
   }
@@ -63,6 +71,16 @@ class Array {
   ~Array() {
     if (header_) drop(header_);
   }
+
+  /// The same elements, known to trace number `trace` as `symbol`. `weak`: stands for a Python number.
+  Array traced(std::uint32_t trace, std::uint32_t symbol, bool weak) const;
+  /// The number of the trace that knows this array, or 0.
+  std::uint32_t trace() const { return header_ ? header_->trace : 0; }
+  std::uint32_t symbol() const { return header_->symbol; }
+  /// A traced scalar that takes the dtype of what it meets, as a Python number does.
+  bool weak() const { return header_ && header_->weak; }
+  /// The same elements, unknown to any trace.
+  Array untraced() const;
 
   /// True for the 0-d float64 that lives inside the object.
   bool is_scalar() const { return header_ == nullptr; }
@@ -104,7 +122,7 @@ class Array {
   double item() const;
   /// The same elements, C-ordered without gaps (itself where it already is).
   Array as_contiguous() const;
-  /// A fresh C-ordered copy.
+  /// A fresh C-ordered copy; a trace knows it as the same value.
   Array copy() const;
   /// The same values in another dtype (itself where it already has it).
   Array cast(DType dtype) const;
@@ -115,12 +133,17 @@ class Array {
     DType dtype;
     bool contiguous;
     std::uint8_t ndim;
+    bool weak;
+    std::uint32_t trace;
+    std::uint32_t symbol;
     std::int64_t size;
     std::int64_t offset;
     Buffer buffer;
     std::int64_t* extents() { return reinterpret_cast<std::int64_t*>(this + 1); }
   };
   explicit Array(Header* header) : header_(header) {}
+  static Header* make_header(Buffer buffer, DType dtype, Shape shape, std::span<const std::int64_t> strides,
+                             std::int64_t offset);
   static void drop(Header* header) {
     if (header->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(header);
   }
@@ -129,6 +152,14 @@ class Array {
   double scalar_ = 0.0;
   Header* header_ = nullptr;
 };
+
+/// How many arrays of the trace that this thread watches are alive, by symbol: a traced value that outlives its trace
+/// has been stored somewhere.
+struct TraceWatch {
+  std::uint32_t trace = 0;
+  std::vector<std::int32_t> alive;
+};
+TraceWatch& trace_watch();
 
 /// float64 unless every floating operand is float32 and no int64 is among them, as NumPy promotes.
 DType promote(DType a, DType b);

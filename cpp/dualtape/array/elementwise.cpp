@@ -14,12 +14,8 @@
 #include "dualtape/ops/rules.hpp"
 
 namespace dualtape::array {
-namespace {
 
-constexpr std::int64_t kBlock = 512;
-constexpr std::int64_t kLongRow = 16;
-
-const ElementLoops& loops(DType dtype) {
+const ElementLoops& element_loops(DType dtype) {
   const ElementKernels* kernels = &generic::element_kernels();
 #if defined(__x86_64__)
   switch (num::current_isa()) {
@@ -35,6 +31,11 @@ const ElementLoops& loops(DType dtype) {
 #endif
   return dtype == DType::f32 ? kernels->f32 : kernels->f64;
 }
+
+namespace {
+
+constexpr std::int64_t kBlock = 512;
+constexpr std::int64_t kLongRow = 16;
 
 /// The first element as a number of the dtype that is computed in.
 void read_number(const Array& from, DType dtype, void* to) {
@@ -307,13 +308,20 @@ Array apply(ops::Op op, std::span<const Array* const> operands) {
   if (!row.predicate && all_scalars(operands, numbers)) return Array(scalar_value(op, numbers));
   if (is_square(op, operands)) return apply(ops::Op::square, operands.first(1));
   const DType dtype = compute_dtype(operands);
-  Pass pass{loops(dtype).value[static_cast<int>(op)], dtype, row.arity, {}, {}, item_size(dtype)};
+  Pass pass{element_loops(dtype).value[static_cast<int>(op)], dtype, row.arity, {}, {}, item_size(dtype)};
   std::copy(operands.begin(), operands.end(), pass.in);
   const DType out_dtype = row.predicate ? DType::boolean : dtype;
   const Dims shape = result_shape(row.name, pass.in, pass.inputs);
   Array out = Array::empty(out_dtype, shape);
   run(pass, shape, out.raw_writable_data(), item_size(out_dtype));
   return out;
+}
+
+void apply_into(ops::Op op, std::span<const Array* const> operands, Array& out) {
+  const DType dtype = out.dtype();
+  Pass pass{element_loops(dtype).number[static_cast<int>(op)], dtype, ops::info(op).arity, {}, {}, item_size(dtype)};
+  std::copy(operands.begin(), operands.end(), pass.in);
+  run(pass, out.shape(), out.raw_writable_data(), item_size(dtype));
 }
 
 Array times_partial(ops::Op op, int which, std::span<const Array* const> operands, const Array& result,
@@ -329,7 +337,7 @@ Array times_partial(ops::Op op, int which, std::span<const Array* const> operand
   }
   const DType dtype = float_dtype(result.dtype());
   const Array unread;
-  Pass pass{loops(dtype).times_partial[static_cast<int>(op)][i], dtype, row.arity + 2, {}, {}, item_size(dtype)};
+  Pass pass{element_loops(dtype).times_partial[static_cast<int>(op)][i], dtype, row.arity + 2, {}, {}, item_size(dtype)};
   const Array* in[kMaxInputs];
   in[0] = pass.in[0] = &cotangent;
   for (int k = 0; k <= row.arity; ++k) {
@@ -350,7 +358,7 @@ void accumulate(Array& to, const Array& x) {
   }
   if (!to.contiguous()) to = to.copy();
   Pass pass{
-      loops(to.dtype()).value[static_cast<int>(ops::Op::add)], to.dtype(), 2, {&to, &x}, {}, item_size(to.dtype())};
+      element_loops(to.dtype()).value[static_cast<int>(ops::Op::add)], to.dtype(), 2, {&to, &x}, {}, item_size(to.dtype())};
   run(pass, to.shape(), to.raw_writable_data(), item_size(to.dtype()));
 }
 

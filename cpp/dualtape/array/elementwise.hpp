@@ -16,6 +16,10 @@ namespace dualtape::array {
 /// ShapeError where the shapes do not fit.
 Array apply(ops::Op op, std::span<const Array* const> operands);
 
+/// The same into `out`, which has the shape of the result and may be one of the operands where they lie alike. It is
+/// floating; a predicate writes 1 and 0.
+void apply_into(ops::Op op, std::span<const Array* const> operands, Array& out);
+
 /// cotangent * (partial of the op with respect to operand `which`), with a strong zero: a factor of zero gives zero,
 /// even beside infinity. `result` is the value of apply; `cotangent` may have further leading axes. The shape is the
 /// broadcast of all, the dtype the result's. An operand that the partial does not read (OpInfo::reads) may be any

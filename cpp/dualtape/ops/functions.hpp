@@ -7,6 +7,7 @@
 
 namespace dualtape::ops {
 
+using num::fma;
 using num::largest;
 using num::select;
 

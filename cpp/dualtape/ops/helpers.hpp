@@ -31,6 +31,15 @@ T floor_quotient(const T& a, const T& b) {
   return select(b == 0, a / b, select(quotient == 0, copysign(T(0), a / b), whole));
 }
 
+// Products
+
+/// a * b, and 0 where a factor is 0, whatever the other is. (The sign of a zero is that of the product.)
+template <class T>
+T strong_product(const T& a, const T& b) {
+  const T product = a * b;
+  return select(isnan(product) & ((a == 0) | (b == 0)), 0, product);
+}
+
 // Powers
 
 /// x to the power of a whole number, -32 to 32 (its derivatives go below), by repeated multiplication: x*x for 2.

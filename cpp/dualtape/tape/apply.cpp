@@ -8,6 +8,7 @@
 #include "dualtape/array/reduce.hpp"
 #include "dualtape/ops/partial.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 #include "dualtape/tape/tape.hpp"
 #include "dualtape/tape/traced.hpp"
 
@@ -86,7 +87,7 @@ Var apply_dual(ops::Op op, std::span<const Var> operands, std::uint32_t level) {
   return Var::dual(level, std::move(out), std::move(tangent), directions);
 }
 
-bool is_plain(const Var& var) { return !var.is_dual() && !Tape::of(var); }
+bool is_plain(const Var& var) { return !var.is_dual() && !Tape::of(var) && !is_recorded(var.value()); }
 
 }  // namespace
 
@@ -94,6 +95,9 @@ Var apply(ops::Op op, std::span<const Var> operands) {
   if (const std::uint32_t level = highest_level(operands)) return apply_dual(op, operands, level);
   const Pointers values = values_of(operands);
   Array out = array::apply(op, {values.data(), operands.size()});
+  if (Recorder* recorder = Recorder::of({values.data(), operands.size()})) {
+    out = recorder->elementwise(op, {values.data(), operands.size()}, out);
+  }
   Tape* tape = Tape::current();
   if (tape) {
     const ops::OpInfo& info = ops::info(op);
@@ -148,7 +152,7 @@ Var align_directions(const Var& tangent, int ndim) {
 }
 
 Var Traced::var(DType dtype) const {
-  if (!is_number_) return var_;
+  if (!is_number_) return var_.value().weak() && dtype == DType::f32 ? cast(var_, dtype) : var_;
   return dtype == DType::f32 ? Var(Array::full(DType::f32, {}, number_)) : Var(number_);
 }
 
@@ -159,6 +163,7 @@ Traced Traced::apply(ops::Op op, std::span<const Traced* const> operands) {
     if (operand->is_number_) continue;
     numbers = false;
     if (operand->var_.dtype() == DType::f32) dtype = DType::f32;
+    // (A float64 array beside it decides; a Python number that is traced does not.)
   }
   std::array<Var, kMaxArity> vars;
   for (std::size_t i = 0; i < operands.size(); ++i) vars[i] = operands[i]->var(dtype);

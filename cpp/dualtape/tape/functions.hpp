@@ -48,6 +48,12 @@ Var logsumexp(const Var& x, std::int64_t axis, bool keepdims);
 Var softmax(const Var& x, std::int64_t axis);
 Var log_softmax(const Var& x, std::int64_t axis);
 
+// Positions and truths: no derivatives. Without an axis the position is that in the flattened array.
+Var argmax(const Var& x, std::optional<std::int64_t> axis, bool keepdims);
+Var argmin(const Var& x, std::optional<std::int64_t> axis, bool keepdims);
+Var any(const Var& x, Axes axes, bool keepdims);
+Var all(const Var& x, Axes axes, bool keepdims);
+
 /// The matrix product as NumPy's `matmul`, 1-d operands included.
 Var matmul(const Var& a, const Var& b);
 

@@ -2,6 +2,8 @@
 #include "dualtape/tape/reverse.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 #include <utility>
 
 #include "dualtape/array/elementwise.hpp"
@@ -9,27 +11,40 @@
 #include "dualtape/ops/rules.hpp"
 #include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace dualtape::tape {
 namespace {
 
+/// Stands for an adjoint that nothing has reached: a NaN that no computation gives. Zero will not do, because 0 + -0
+/// is not -0, and a scalar pass must have the bits of one over arrays.
+constexpr std::uint64_t kAbsentBits = 0x7ff8'd0a1'7a9e'0001;
+const double kAbsent = std::bit_cast<double>(kAbsentBits);
+inline bool is_absent(double adjoint) { return std::bit_cast<std::uint64_t>(adjoint) == kAbsentBits; }
+inline void add_to(double& adjoint, double cotangent) {
+  adjoint = is_absent(adjoint) ? cotangent : adjoint + cotangent;
+}
+
 /// Adds what the operands of a scalar op get to their adjoints; `adjoints` begins at node `first`.
 inline void give_scalar(const Node* nodes, const Node& node, double adjoint, double* adjoints, std::uint32_t first) {
   const auto give = [&](std::uint32_t place, double cotangent) {
-    if (place >= first) adjoints[place - first] += cotangent;
+    if (place >= first) add_to(adjoints[place - first], cotangent);
   };
   const double a = nodes[node.a].value;
   const double b = node.b == kNoNode ? 0.0 : nodes[node.b].value;
   ops::dispatch(node.op, [&](auto rule) {
     using Rule = decltype(rule);
     if constexpr (Rule::arity == 1) {
-      if constexpr (Rule::template differentiable<0>) give(node.a, adjoint * Rule::template partial<0>(a, node.value));
+      if constexpr (Rule::template differentiable<0>) 
+        give(node.a, ops::strong_multiply(adjoint, Rule::template partial<0>(a, node.value)));
     } else if constexpr (Rule::arity == 2) {
       if constexpr (Rule::template differentiable<0>) {
-        if (node.tracked & 1) give(node.a, adjoint * Rule::template partial<0>(a, b, node.value));
+        if (node.tracked & 1) 
+          give(node.a, ops::strong_multiply(adjoint, Rule::template partial<0>(a, b, node.value)));
       }
       if constexpr (Rule::template differentiable<1>) {
-        if (node.tracked & 2) give(node.b, adjoint * Rule::template partial<1>(a, b, node.value));
+        if (node.tracked & 2) 
+          give(node.b, ops::strong_multiply(adjoint, Rule::template partial<1>(a, b, node.value)));
       }
     }
   });
@@ -44,7 +59,7 @@ ReversePass::ReversePass(Tape& tape, std::uint32_t first, const ValueView* view)
 
 void ReversePass::extend() {
   const std::size_t nodes = tape_.size() - first_;
-  if (numeric()) scalars_.resize(nodes, 0.0);
+  if (numeric()) scalars_.resize(nodes, kAbsent);
   vars_.resize(numeric() ? tape_.record_count() : nodes);
   present_.resize(vars_.size(), false);
 }
@@ -85,7 +100,8 @@ void ReversePass::add(std::uint32_t place, Var cotangent) {
   if (place == kNoNode || place < first_) return;
   const Node& node = tape_.node(place);
   if (numeric() && (node.tracked & kScalarOut)) {
-    scalars_[place - first_] += cotangent.value().is_scalar() ? cotangent.value().scalar() : cotangent.value().item();
+    add_to(scalars_[place - first_],
+           cotangent.value().is_scalar() ? cotangent.value().scalar() : cotangent.value().item());
     return;
   }
   const std::size_t at = slot(place);
@@ -95,7 +111,7 @@ void ReversePass::add(std::uint32_t place, Var cotangent) {
 
 bool ReversePass::reached(std::uint32_t place) const {
   const Node& node = tape_.node(place);
-  if (numeric() && (node.tracked & kScalarOut)) return scalars_[place - first_] != 0.0;
+  if (numeric() && (node.tracked & kScalarOut)) return !is_absent(scalars_[place - first_]);
   return present_[slot(place)];
 }
 
@@ -196,8 +212,7 @@ void ReversePass::run(std::uint32_t last, std::uint32_t stop) {
         break;
       case Kind::scalar:
         if (numeric()) {
-          // An adjoint of exactly zero contributes exactly zero.
-          if (const double adjoint = scalars_[i - first_]; adjoint != 0.0)
+          if (const double adjoint = scalars_[i - first_]; !is_absent(adjoint))
             give_scalar(tape_.nodes(), node, adjoint, scalars_.data(), first_);
           break;
         }
@@ -272,7 +287,9 @@ std::vector<Var> pull_back_plain(Tape* tape, std::span<const Var> ys, std::span<
   const PlainView plain;
   const bool tracked =
       std::any_of(cotangents.begin(), cotangents.end(), [](const Var& c) { return Tape::of(c) != nullptr; });
-  const ValueView* view = options.record ? static_cast<const ValueView*>(&recorded) : tracked ? &plain : nullptr;
+  const ValueView* view = options.record                  ? static_cast<const ValueView*>(&recorded)
+                          : tracked || Recorder::current() ? &plain
+                                                           : nullptr;
   ReversePass pass(*tape, first, view);
   for (std::size_t i = 0; i < ys.size(); ++i) {
     if (is_on(*tape, ys[i])) pass.add(ys[i].node(), fit(cotangents[i], ys[i].shape(), ys[i].dtype()));
@@ -367,21 +384,23 @@ std::vector<Var> pull_back(Tape* tape, std::span<const Var> ys, std::span<const 
   for (std::uint32_t x : xs) first = std::min(first, x);
   if (y - first >= kMost) return false;
   double adjoints[kMost];
-  std::fill_n(adjoints, y - first + 1, 0.0);
+  std::fill_n(adjoints, y - first + 1, kAbsent);
   adjoints[y - first] = 1.0;
   const Node* nodes = tape.nodes();
   for (std::uint32_t i = y + 1; i-- > first;) {
     const Node& node = nodes[i];
     const double adjoint = adjoints[i - first];
     if (node.kind == Kind::scalar) {
-      if (adjoint != 0.0) give_scalar(nodes, node, adjoint, adjoints, first);
+      if (!is_absent(adjoint)) give_scalar(nodes, node, adjoint, adjoints, first);
     } else if (node.kind == Kind::leaf && (node.tracked & kScalarOut)) {
-      if (node.a != kNoNode && node.a >= first) adjoints[node.a - first] += adjoint;
+      if (node.a != kNoNode && node.a >= first && !is_absent(adjoint)) add_to(adjoints[node.a - first], adjoint);
     } else if (node.kind != Kind::constant) {
       return false;
     }
   }
-  for (std::size_t k = 0; k < xs.size(); ++k) out[k] = xs[k] <= y ? adjoints[xs[k] - first] : 0.0;
+  for (std::size_t k = 0; k < xs.size(); ++k) {
+    out[k] = xs[k] <= y && !is_absent(adjoints[xs[k] - first]) ? adjoints[xs[k] - first] : 0.0;
+  }
   return true;
 }
 

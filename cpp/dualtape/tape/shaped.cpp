@@ -2,10 +2,13 @@
 #include "dualtape/tape/shaped.hpp"
 
 #include <algorithm>
+#include <cstring>
+#include <map>
 
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 #include "dualtape/tape/tape.hpp"
 
 namespace dualtape::tape {
@@ -15,7 +18,9 @@ Array forward(const ShapedRule& rule, std::span<const Var> operands, const Attri
   std::vector<const Array*> values;
   values.reserve(operands.size());
   for (const Var& operand : operands) values.push_back(&operand.value());
-  return rule.forward(values, attributes);
+  Array out = rule.forward(values, attributes);
+  Recorder* recorder = Recorder::of(values);
+  return recorder ? recorder->shaped(rule, values, attributes, out) : out;
 }
 
 Var apply_dual(const ShapedRule& rule, std::span<const Var> operands, const Attributes& attributes,
@@ -58,6 +63,39 @@ Var tangent_of(const ShapedRule& rule, const Call& call, std::span<const Var* co
   }
   return stack(each, 0);
 }
+
+Attributes ShapedRule::over_lanes(const Attributes& attributes, std::span<const Dims>, std::int64_t) const {
+  return attributes;
+}
+
+void ShapedRule::forward_into(Array& out, std::span<const Array* const> operands, const Attributes& attributes) const {
+  array::copy_elements(forward(operands, attributes), out);
+}
+
+bool operator==(const Attributes& a, const Attributes& b) {
+  const auto same_slice = [](const array::Slice& s, const array::Slice& t) {
+    return s.start == t.start && s.step == t.step && s.count == t.count;
+  };
+  if (!(a.dims == b.dims) || a.axis != b.axis || a.flag != b.flag || a.dtype != b.dtype) return false;
+  if (!std::equal(a.slices.begin(), a.slices.end(), b.slices.begin(), b.slices.end(), same_slice)) return false;
+  if (a.index.dtype() != b.index.dtype() || !same_shape(a.index.shape(), b.index.shape())) return false;
+  const Array x = a.index.as_contiguous(), y = b.index.as_contiguous();
+  const auto bytes = static_cast<std::size_t>(x.size() * array::item_size(x.dtype()));
+  return std::memcmp(x.raw_data(), y.raw_data(), bytes) == 0;
+}
+
+namespace {
+std::map<std::string_view, const ShapedRule*>& rules() {
+  static std::map<std::string_view, const ShapedRule*> all;
+  return all;
+}
+}  // namespace
+
+const ShapedRule* find_rule(std::string_view name) {
+  const auto at = rules().find(name);
+  return at == rules().end() ? nullptr : at->second;
+}
+RegisterRule::RegisterRule(const ShapedRule& rule) { rules().emplace(rule.name(), &rule); }
 
 Var ShapedRule::jvp(const Call& call, std::span<const Var* const> tangents) const {
   if (!linear() || tangents.size() != 1) throw TapeError(std::string(name()) + ": the rule states no jvp.");

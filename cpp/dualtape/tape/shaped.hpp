@@ -21,6 +21,9 @@ struct Attributes {
   DType dtype = DType::f64;
   std::vector<array::Slice> slices;
   Array index;
+
+  /// Equal in every field; index arrays by their elements.
+  friend bool operator==(const Attributes& a, const Attributes& b);
 };
 
 /// One application as its derivative sees it. Values are there unless the rule is linear; shapes always.
@@ -37,6 +40,15 @@ class ShapedRule {
   virtual ~ShapedRule() = default;
   virtual std::string_view name() const = 0;
   virtual Array forward(std::span<const Array* const> operands, const Attributes& attributes) const = 0;
+  /// The attributes for operands with a further axis at their end, of extent `lanes`, that the op leaves alone: one
+  /// application then serves a block of lanes. Axes are counted from the front, so most rules have nothing to change.
+  virtual Attributes over_lanes(const Attributes& attributes, std::span<const Dims> shapes, std::int64_t lanes) const;
+  /// Leading axes of the operands are a batch: an executor then puts the axis of lanes in front of them.
+  virtual bool takes_batches() const { return false; }
+  /// The same as `forward`, into an array of the result's shape and dtype that is C-ordered.
+  virtual void forward_into(Array& out, std::span<const Array* const> operands, const Attributes& attributes) const;
+  /// The result shares the memory of its one operand, as an executor may do for good.
+  virtual bool is_view() const { return false; }
   /// Linear in all operands together: the tangent is the op itself on the tangents, and passes need no values.
   virtual bool linear() const { return true; }
   /// The cotangent of operand `i`, given the cotangent of the result. It may have the shape that broadcasting
@@ -45,6 +57,13 @@ class ShapedRule {
   /// The tangent of the result; null stands for a zero tangent, and not all are null. Linear rules with one
   /// operand have it for free.
   virtual Var jvp(const Call& call, std::span<const Var* const> tangents) const;
+};
+
+/// The rule of that name, or null.
+const ShapedRule* find_rule(std::string_view name);
+/// For a rule's definition: makes it known to `find_rule`.
+struct RegisterRule {
+  explicit RegisterRule(const ShapedRule& rule);
 };
 
 /// Applies a rule to Vars of any kind; records and pairs as needed.

@@ -4,6 +4,7 @@
 #include "dualtape/array/reduce.hpp"
 #include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 #include "dualtape/tape/shaped.hpp"
 
 namespace dualtape::tape {
@@ -11,14 +12,32 @@ namespace {
 
 using Operands = std::span<const Array* const>;
 
+/// Attributes whose shape, or slices, have the lane axis at the end.
+Attributes with_lanes(Attributes a, std::int64_t lanes) {
+  a.dims.push_back(lanes);
+  return a;
+}
+Attributes with_lane_slice(Attributes a, std::int64_t lanes) {
+  a.slices.push_back({0, 1, lanes});
+  return a;
+}
+
 struct ReshapeRule final : ShapedRule {
   std::string_view name() const override { return "reshape"; }
+  bool is_view() const override { return true; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
+    return with_lanes(a, lanes);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::reshape(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override { return reshape(ct, call.shapes[0]); }
 };
 
 struct TransposeRule final : ShapedRule {
   std::string_view name() const override { return "transpose"; }
+  bool is_view() const override { return true; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims> shapes, std::int64_t) const override {
+    return with_lanes(a, shapes[0].size());
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::transpose(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override {
     const Dims& permutation = call.attributes.dims;
@@ -30,12 +49,19 @@ struct TransposeRule final : ShapedRule {
 
 struct BroadcastToRule final : ShapedRule {
   std::string_view name() const override { return "broadcast_to"; }
+  bool is_view() const override { return true; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
+    return with_lanes(a, lanes);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::broadcast_to(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override { return sum_to_shape(ct, call.shapes[0]); }
 };
 
 struct SumToShapeRule final : ShapedRule {
   std::string_view name() const override { return "sum_to_shape"; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
+    return with_lanes(a, lanes);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::sum_to_shape(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override { return broadcast_to(ct, call.shapes[0]); }
 };
@@ -65,6 +91,10 @@ struct CastRule final : ShapedRule {
 
 struct SliceRule final : ShapedRule {
   std::string_view name() const override { return "slice"; }
+  bool is_view() const override { return true; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
+    return with_lane_slice(a, lanes);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::slice(*in[0], a.slices); }
   Var vjp(const Call& call, int, const Var& ct) const override {
     return unslice(ct, call.shapes[0], call.attributes.slices);
@@ -73,6 +103,9 @@ struct SliceRule final : ShapedRule {
 
 struct UnsliceRule final : ShapedRule {
   std::string_view name() const override { return "unslice"; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
+    return with_lane_slice(with_lanes(a, lanes), lanes);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::unslice(*in[0], a.dims, a.slices); }
   Var vjp(const Call& call, int, const Var& ct) const override { return slice(ct, call.attributes.slices); }
 };
@@ -87,6 +120,9 @@ struct TakeRule final : ShapedRule {
 
 struct PutAddRule final : ShapedRule {
   std::string_view name() const override { return "put_add"; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
+    return with_lanes(a, lanes);
+  }
   Array forward(Operands in, const Attributes& a) const override {
     return array::put_add(*in[0], a.axis, a.index, a.dims);
   }
@@ -123,6 +159,9 @@ struct ConcatenateRule final : ShapedRule {
 
 struct WriteSliceRule final : ShapedRule {
   std::string_view name() const override { return "write_slice"; }
+  Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
+    return with_lane_slice(a, lanes);
+  }
   Array forward(Operands in, const Attributes& a) const override {
     Array out = in[0]->copy();
     array::write_slice(out, a.slices, *in[1]);
@@ -181,6 +220,13 @@ const Rule& the() {
   static const Rule rule;
   return rule;
 }
+const RegisterRule registered[] = {
+    RegisterRule(the<ReshapeRule>()),     RegisterRule(the<TransposeRule>()), RegisterRule(the<BroadcastToRule>()),
+    RegisterRule(the<SumToShapeRule>()),  RegisterRule(the<SumRule>()),       RegisterRule(the<CumsumRule>()),
+    RegisterRule(the<CastRule>()),        RegisterRule(the<SliceRule>()),     RegisterRule(the<UnsliceRule>()),
+    RegisterRule(the<TakeRule>()),        RegisterRule(the<PutAddRule>()),    RegisterRule(the<ConcatenateRule>()),
+    RegisterRule(the<WriteSliceRule>()),  RegisterRule(the<PutRule>()),
+};
 
 template <class Rule>
 Var apply_one(const Var& x, Attributes attributes) {
@@ -267,7 +313,8 @@ bool may_overwrite(const Array& x) {
 template <class Rule, class Write>
 Var overwrite(Var x, const Var& value, Attributes attributes, Write&& write) {
   const Var operands[] = {std::move(x), value};
-  if (operands[0].is_dual() || value.is_dual()) return apply(the<Rule>(), operands, std::move(attributes));
+  if (operands[0].is_dual() || value.is_dual() || is_recorded(operands[0].value()) || is_recorded(value.value()))
+    return apply(the<Rule>(), operands, std::move(attributes));
   Array out = may_overwrite(operands[0].value()) ? operands[0].value() : operands[0].value().copy();
   write(out, value.value());
   return record_result(the<Rule>(), operands, std::move(attributes), std::move(out));

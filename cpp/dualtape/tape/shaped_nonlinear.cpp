@@ -87,6 +87,10 @@ struct MatmulRule final : ShapedRule {
   std::string_view name() const override { return "matmul"; }
   bool linear() const override { return false; }
   Array forward(Operands in, const Attributes&) const override { return array::matmul(*in[0], *in[1]); }
+  bool takes_batches() const override { return true; }
+  void forward_into(Array& out, Operands in, const Attributes&) const override {
+    array::matmul_into(out, *in[0], *in[1]);
+  }
   Var vjp(const Call& call, int i, const Var& ct) const override {
     const Var& a = call.operands[0];
     const Var& b = call.operands[1];
@@ -117,29 +121,40 @@ Attributes over(Axes axes, bool keepdims) {
 
 }  // namespace
 
+namespace {
+template <class Rule>
+const Rule& the() {
+  static const Rule rule;
+  return rule;
+}
+const ExtremeRule& extreme(bool greatest) {
+  static const ExtremeRule most(true), least(false);
+  return greatest ? most : least;
+}
+const RegisterRule registered[] = {
+    RegisterRule(extreme(true)),         RegisterRule(extreme(false)),      RegisterRule(the<LogsumexpRule>()),
+    RegisterRule(the<SoftmaxRule>()),    RegisterRule(the<LogSoftmaxRule>()), RegisterRule(the<MatmulRule>()),
+};
+}  // namespace
+
 Var max(const Var& x, Axes axes, bool keepdims) {
-  static const ExtremeRule rule(true);
-  return apply(rule, std::span(&x, 1), over(axes, keepdims));
+  return apply(extreme(true), std::span(&x, 1), over(axes, keepdims));
 }
 Var min(const Var& x, Axes axes, bool keepdims) {
-  static const ExtremeRule rule(false);
-  return apply(rule, std::span(&x, 1), over(axes, keepdims));
+  return apply(extreme(false), std::span(&x, 1), over(axes, keepdims));
 }
 Var logsumexp(const Var& x, std::int64_t axis, bool keepdims) {
-  static const LogsumexpRule rule;
-  return apply(rule, std::span(&x, 1), along(axis, keepdims));
+  return apply(the<LogsumexpRule>(), std::span(&x, 1), along(axis, keepdims));
 }
 Var softmax(const Var& x, std::int64_t axis) {
-  static const SoftmaxRule rule;
-  return apply(rule, std::span(&x, 1), along(axis));
+  return apply(the<SoftmaxRule>(), std::span(&x, 1), along(axis));
 }
 Var log_softmax(const Var& x, std::int64_t axis) {
-  static const LogSoftmaxRule rule;
-  return apply(rule, std::span(&x, 1), along(axis));
+  return apply(the<LogSoftmaxRule>(), std::span(&x, 1), along(axis));
 }
 
 Var matmul(const Var& a, const Var& b) {
-  static const MatmulRule rule;
+  const MatmulRule& rule = the<MatmulRule>();
   if (a.ndim() == 0 || b.ndim() == 0) {
     throw ShapeError("matmul(" + to_string(a.shape()) + ", " + to_string(b.shape()) +
                      "): a scalar is no matrix; use * to multiply by a scalar.");

@@ -55,6 +55,22 @@ void value(const void* const* in, const int* steps, void* out, std::int64_t n) {
       in, steps, out, n, [](const auto&... x) { return Rule::value(x...); }, typename MakeIndices<Rule::arity>::type());
 }
 
+template <class Rule, class T>
+void number(const void* const* in, const int* steps, void* out, std::int64_t n) {
+  run<T, T>(
+      in, steps, out, n,
+      [](const auto&... x) { return select(Rule::value(x...), lanes<T, kWidth<T>>(1.0), lanes<T, kWidth<T>>(0.0)); },
+      typename MakeIndices<Rule::arity>::type());
+}
+template <class Rule, class T>
+constexpr ElementLoop number_loop() {
+  if constexpr (Rule::predicate) {
+    return number<Rule, T>;
+  } else {
+    return value<Rule, T>;
+  }
+}
+
 template <class Rule, int I, class T>
 void times_partial(const void* const* in, const int* steps, void* out, std::int64_t n) {
   run<T, T>(
@@ -76,6 +92,12 @@ constexpr ElementLoop times_partial_or_null() {
 template <class T>
 constexpr array::ElementLoops kLoops = {{
 #define DUALTAPE_UNARY(name, ...) value<ops::name##_op, T>,
+#define DUALTAPE_BINARY DUALTAPE_UNARY
+#define DUALTAPE_TERNARY DUALTAPE_UNARY
+#include "dualtape/ops/ops.def"
+                                        },
+                                        {
+#define DUALTAPE_UNARY(name, ...) number_loop<ops::name##_op, T>(),
 #define DUALTAPE_BINARY DUALTAPE_UNARY
 #define DUALTAPE_TERNARY DUALTAPE_UNARY
 #include "dualtape/ops/ops.def"

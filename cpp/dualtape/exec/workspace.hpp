@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Workspace: the mutable side of a run. It holds the memory of all values for a block of lanes, and the instructions
+// prepared for that memory: pointers instead of numbers, so that running one costs a call. Nothing is allocated while
+// it runs. A workspace belongs to one thread; several may share the part that is the same for all lanes.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dualtape/array/kernels/elementwise.hpp"
+#include "dualtape/exec/code.hpp"
+
+namespace dualtape::exec {
+
+/// An instruction with everything found out.
+struct Prepared {
+  enum class Way : std::uint8_t {
+    lanes,  // one number per lane: a loop over the lanes that are in use
+    loop,   // a loop over all elements
+    apply,  // elementwise with strides
+    rule,   // a shaped op
+  };
+  Way way;
+  ops::Op op;
+  int steps[3];
+  const void* in[3];
+  void* out;
+  std::int64_t n;
+  array::ElementLoop loop;
+  const tape::ShapedRule* rule;
+  std::uint32_t call;  // for apply and rule: the place in Workspace::calls_
+};
+
+class Workspace {
+ public:
+  /// For `capacity` lanes; with a capacity of 1 there is no lane axis at all. `shared`: use its shared values.
+  Workspace(std::shared_ptr<const Code> code, std::int64_t capacity, Workspace* shared = nullptr);
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  const Code& code() const { return *code_; }
+  std::int64_t capacity() const { return capacity_; }
+  /// The first element of a value; element e of lane l is at e * stride() + l where it is varying.
+  void* data(ValueId id) const { return pointers_[id]; }
+  template <class T>
+  T* at(ValueId id) const {
+    return static_cast<T*>(pointers_[id]);
+  }
+  /// Lanes from one element of a varying value to the next.
+  std::int64_t stride() const { return capacity_; }
+  /// Runs the instructions of a segment on the first `lanes` lanes (others may be computed too).
+  void run(std::uint32_t segment, std::int64_t lanes);
+
+  /// Copies lanes of varying values from another workspace of the same code: lane k becomes its lane from[k].
+  void take(const Workspace& other, std::span<const ValueId> values, std::span<const std::uint32_t> from);
+  /// Copies an array (C order, without lanes) into a shared value, or into one lane of a varying one.
+  void load(ValueId id, const void* elements, std::int64_t lane = 0);
+  void store(ValueId id, void* elements, std::int64_t lane = 0) const;
+
+  static std::int64_t bytes(const Code& code, std::int64_t capacity) { return code.per_lane * capacity + code.shared; }
+
+ private:
+  struct Call {
+    std::vector<Array> operands;
+    std::vector<const Array*> pointers;
+    Array out;
+    tape::Attributes attributes;
+    bool lanes_first = false;  // the lane axis is a leading one: `out` is a temporary, `target` its transpose
+    Array target;
+  };
+  void prepare(const Instruction& instruction);
+  Array array_of(ValueId id) const;
+  Array lane_operand(ValueId id, bool varying_result) const;
+  void run_rule(const Prepared& prepared);
+
+  std::shared_ptr<const Code> code_;
+  std::int64_t capacity_;
+  Buffer varying_, shared_;
+  std::vector<void*> pointers_;
+  std::vector<Prepared> prepared_;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges_;  // of each segment in prepared_
+  std::vector<Call> calls_;
+};
+
+}  // namespace dualtape::exec

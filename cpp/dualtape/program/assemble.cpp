@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: MIT
+// Two passes over the tree: the first makes instructions, the second gives storage to values by how long they live.
+#include "dualtape/program/assemble.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "dualtape/base/error.hpp"
+
+namespace dualtape::program {
+namespace {
+
+using exec::Code;
+using exec::Instruction;
+using exec::Value;
+using exec::ValueId;
+
+/// Makes the instructions.
+class Assembler {
+ public:
+  Assembler(const Graph& graph, const Selection& selection)
+      : graph_(graph), selection_(selection), ids_(graph.nodes.size(), kNone) {}
+
+  Code run() {
+    for (std::size_t i = 0; i < selection_.inputs.size(); ++i) {
+      const NodeId node = selection_.inputs[i];
+      ids_[node] = add_value(node_dtype(node), graph_.shape(node), selection_.varying[i]);
+      code_.inputs.push_back(ids_[node]);
+    }
+    code_.segments.resize(selection_.tree ? std::max<std::size_t>(graph_.segments.size(), 1) : 1);
+    graph_.walk([&](std::uint32_t number) { take(number); }, [](std::uint32_t) {});
+    if (!selection_.tree) {
+      for (NodeId node : selection_.results) code_.segments[0].results.push_back(result(node, code_.segments[0], false));
+    }
+    return std::move(code_);
+  }
+
+ private:
+  DType node_dtype(NodeId node) const { return graph_.nodes[node].dtype; }
+
+  ValueId add_value(DType dtype, const Dims& shape, bool varying) {
+    Value value;
+    value.dtype = dtype;
+    value.shape = shape;
+    value.size = element_count(shape);
+    value.varying = varying;
+    code_.values.push_back(std::move(value));
+    return static_cast<ValueId>(code_.values.size() - 1);
+  }
+
+  /// The value of a node; constants come into being when they are first read.
+  ValueId value_of(NodeId node) {
+    if (ids_[node] == kNone) {
+      if (graph_.nodes[node].kind != NodeKind::constant) throw TapeError("program: a value is read before it is there.");
+      ids_[node] = add_value(node_dtype(node), graph_.shape(node), false);
+      code_.constants.emplace_back(ids_[node], graph_.constant(node));
+    }
+    return ids_[node];
+  }
+
+  void take(std::uint32_t number) {
+    const Segment& segment = graph_.segments[number];
+    exec::Segment& to = code_.segments[selection_.tree ? number : 0];
+    for (NodeId id : segment.nodes) {
+      if (selection_.included[id] && graph_.nodes[id].kind != NodeKind::constant) emit(id, to);
+    }
+    if (!selection_.tree) return;
+    if (segment.decision != kNone) {
+      to.decision = plain(value_of(segment.decision), to);
+      to.decided = segment.decided;
+      for (const Branch& branch : segment.branches) to.branches.push_back({branch.outcome, branch.segment});
+      return;
+    }
+    for (std::size_t i = 0; i < segment.results.size(); ++i) {
+      const bool state = i < selection_.states;
+      ValueId id = result(segment.results[i], to, state);
+      if (state && std::find(to.results.begin(), to.results.end(), id) != to.results.end()) id = copy(id, to, true);
+      to.results.push_back(id);
+    }
+  }
+
+  void emit(NodeId id, exec::Segment& to) {
+    const Node& node = graph_.nodes[id];
+    Instruction instruction;
+    bool varying = false;
+    for (NodeId operand : node.operands) {
+      ValueId value = value_of(operand);
+      if (node.kind == NodeKind::shaped) value = truth(operand, value, *node.rule, to);
+      varying = varying || code_.values[value].varying;
+      instruction.operands.push_back(value);
+    }
+    if (node.kind == NodeKind::shaped) {
+      instruction.rule = node.rule;
+      instruction.attributes = node.attributes;
+      ids_[id] = add_value(node.dtype, graph_.shape(id), varying);
+      instruction.out = ids_[id];
+      if (node.rule->is_view()) {
+        Value& value = code_.values[ids_[id]];
+        value.view_of = instruction.operands[0];
+        value.dtype = code_.values[value.view_of].dtype;
+        value.view = static_cast<std::uint32_t>(code_.views.size());
+        code_.views.push_back(std::move(instruction));
+        return;
+      }
+    } else {
+      instruction.op = node.op;
+      DType dtype = node.dtype;
+      if (!array::is_float(dtype)) {
+        // A truth, stored as a number of the dtype in which it is computed.
+        dtype = DType::f32;
+        for (ValueId value : instruction.operands) {
+          if (code_.values[value].dtype != DType::f32) dtype = DType::f64;
+        }
+      }
+      ids_[id] = add_value(dtype, graph_.shape(id), varying);
+      instruction.out = ids_[id];
+    }
+    to.instructions.push_back(std::move(instruction));
+  }
+
+  /// A copy with the dtype of the node, in storage of its own.
+  ValueId cast(ValueId from, DType dtype, bool varying, exec::Segment& to) {
+    Instruction instruction;
+    const DType stored = code_.values[from].dtype;
+    if (stored == dtype && array::is_float(dtype)) {
+      instruction.op = ops::Op::positive;
+    } else {
+      tape::Attributes attributes;
+      attributes.dtype = dtype;
+      instruction.rule = tape::find_rule("cast");
+      instruction.attributes = std::make_shared<const tape::Attributes>(attributes);
+    }
+    const Dims shape = code_.values[from].shape;
+    instruction.operands = {from};
+    instruction.out = add_value(dtype, shape, varying);
+    to.instructions.push_back(instruction);
+    return instruction.out;
+  }
+  ValueId copy(ValueId from, exec::Segment& to, bool varying) {
+    return cast(from, code_.values[from].dtype, varying, to);
+  }
+  /// The value itself, or a copy where it is a view.
+  ValueId plain(ValueId id, exec::Segment& to) {
+    return code_.values[id].view_of == kNone ? id : copy(id, to, code_.values[id].varying);
+  }
+  /// A truth that is stored as a number, as the bool that a shaped op expects.
+  ValueId truth(NodeId node, ValueId value, const ShapedRule& rule, exec::Segment& to) {
+    const bool number = node_dtype(node) == DType::boolean && code_.values[value].dtype != DType::boolean;
+    if (!number || rule.name() == "cast" || rule.is_view()) return value;
+    return cast(value, DType::boolean, code_.values[value].varying, to);
+  }
+  ValueId result(NodeId node, exec::Segment& to, bool state) {
+    ValueId id = value_of(node);
+    const bool input = std::find(code_.inputs.begin(), code_.inputs.end(), id) != code_.inputs.end();
+    if (state) {
+      const Value& value = code_.values[id];
+      if (value.view_of != kNone || !value.varying || input || value.dtype != node_dtype(node)) {
+        id = cast(id, node_dtype(node), true, to);
+      }
+      return id;
+    }
+    if (selection_.tree && graph_.segments.size() > 1 && code_.values[id].dtype != node_dtype(node)) {
+      return cast(id, node_dtype(node), code_.values[id].varying, to);
+    }
+    return input && selection_.states ? copy(id, to, code_.values[id].varying) : plain(id, to);
+  }
+
+  const Graph& graph_;
+  const Selection& selection_;
+  Code code_;
+  std::vector<ValueId> ids_;
+};
+
+/// Gives storage to the values of a code.
+class Storage {
+ public:
+  Storage(Code& code, std::size_t states) : code_(code), states_(states), root_(code.values.size()) {
+    for (std::size_t id = 0; id < root_.size(); ++id) {
+      const ValueId base = code.values[id].view_of;
+      root_[id] = base == kNone ? static_cast<ValueId>(id) : root_[base];
+    }
+  }
+
+  void run() {
+    for (ValueId input : code_.inputs) pin(input);
+    for (const auto& constant : code_.constants) pin(constant.first);
+    find_live();
+    merge_states();
+    std::vector<Free> open;
+    std::vector<std::pair<std::uint32_t, bool>> stack{{0, false}};
+    std::vector<std::vector<ValueId>> at_end(code_.segments.size());
+    open.push_back({});
+    open.back().end = code_.per_lane;
+    parent_.assign(code_.segments.size(), kNone);
+    while (!stack.empty()) {
+      const auto [segment, leaving] = stack.back();
+      stack.pop_back();
+      if (leaving) {
+        open.pop_back();
+        continue;
+      }
+      open.push_back(open.back());
+      place(segment, open.back(), at_end);
+      stack.emplace_back(segment, true);
+      for (const exec::Branch& branch : code_.segments[segment].branches) {
+        parent_[branch.segment] = segment;
+        stack.emplace_back(branch.segment, false);
+      }
+    }
+    code_.per_lane = most_;
+  }
+
+ private:
+  struct Free {
+    std::int64_t end = 0;
+    std::map<std::int64_t, std::vector<std::int64_t>> pieces;  // by size
+  };
+
+  static std::int64_t rounded(std::int64_t bytes) { return (bytes + 7) / 8 * 8; }
+
+  void pin(ValueId id) {
+    Value& value = code_.values[id];
+    std::int64_t& end = value.varying ? code_.per_lane : code_.shared;
+    // Shared values begin at cache lines.
+    if (!value.varying) end = (end + 63) / 64 * 64;
+    value.offset = end;
+    end += rounded(value.bytes());
+    pinned_.insert(id);
+    most_ = std::max(most_, code_.per_lane);
+  }
+
+  template <class Use>
+  void uses(const Instruction& instruction, Use&& use) const {
+    for (ValueId id : instruction.operands) use(root_[id]);
+  }
+
+  /// Varying values that each segment, or one behind it, reads and that come from before it.
+  void find_live() {
+    std::vector<std::uint32_t> order{0};
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      for (const exec::Branch& branch : code_.segments[order[i]].branches) order.push_back(branch.segment);
+    }
+    std::vector<std::set<ValueId>> live(code_.segments.size());
+    for (std::size_t i = order.size(); i-- > 0;) {
+      exec::Segment& segment = code_.segments[order[i]];
+      std::set<ValueId>& now = live[order[i]];
+      for (const exec::Branch& branch : segment.branches) now.insert(live[branch.segment].begin(), live[branch.segment].end());
+      if (segment.decision != kNone) now.insert(root_[segment.decision]);
+      for (ValueId id : segment.results) now.insert(root_[id]);
+      for (std::size_t k = segment.instructions.size(); k-- > 0;) {
+        now.erase(root_[segment.instructions[k].out]);
+        uses(segment.instructions[k], [&](ValueId id) { now.insert(id); });
+      }
+      for (ValueId id : now) {
+        if (code_.values[id].varying) segment.live.push_back(id);
+      }
+    }
+  }
+
+  /// A new state is written over the old one where nothing reads that afterwards; the others are moved at the end.
+  void merge_states() {
+    if (!states_ || code_.segments.size() > 1) return;
+    exec::Segment& segment = code_.segments[0];
+    for (std::size_t i = 0; i < states_; ++i) {
+      const ValueId from = segment.results[i], to = code_.inputs[i];
+      std::size_t made = segment.instructions.size(), read = 0;
+      for (std::size_t k = 0; k < segment.instructions.size(); ++k) {
+        const Instruction& instruction = segment.instructions[k];
+        if (instruction.out == from) made = k;
+        uses(instruction, [&](ValueId id) {
+          if (id == to) read = k + 1;
+        });
+      }
+      for (ValueId result : segment.results) {
+        if (root_[result] == to) read = segment.instructions.size() + 1;
+      }
+      const bool in_place = made < segment.instructions.size() && may_overlap(segment.instructions[made], to);
+      if (made < segment.instructions.size() && (read <= made || (read == made + 1 && in_place))) {
+        code_.values[from].offset = code_.values[to].offset;
+        pinned_.insert(from);
+      } else {
+        code_.moves.emplace_back(from, to);
+      }
+    }
+  }
+
+  /// Whether the result of an elementwise instruction may lie over operand `id`.
+  bool may_overlap(const Instruction& instruction, ValueId id) const {
+    if (instruction.rule) return false;
+    const Value& out = code_.values[instruction.out];
+    for (ValueId operand : instruction.operands) {
+      if (root_[operand] != id) continue;
+      const Value& in = code_.values[operand];
+      if (operand != id || in.dtype != out.dtype || !(in.shape == out.shape) || in.varying != out.varying) return false;
+    }
+    return true;
+  }
+
+  void place(std::uint32_t number, Free& free, std::vector<std::vector<ValueId>>& at_end) {
+    exec::Segment& segment = code_.segments[number];
+    // What is live after this segment.
+    std::set<ValueId> after;
+    for (const exec::Branch& branch : segment.branches) {
+      after.insert(code_.segments[branch.segment].live.begin(), code_.segments[branch.segment].live.end());
+    }
+    for (ValueId id : segment.results) after.insert(root_[id]);
+    if (segment.decision != kNone) after.insert(root_[segment.decision]);
+    std::map<ValueId, std::size_t> last;
+    for (std::size_t k = 0; k < segment.instructions.size(); ++k) {
+      uses(segment.instructions[k], [&](ValueId id) { last[id] = k; });
+    }
+    std::vector<ValueId> held;
+    if (parent_[number] != kNone) {
+      const std::set<ValueId> live(segment.live.begin(), segment.live.end());
+      for (ValueId id : at_end[parent_[number]]) {
+        if (live.count(id)) {
+          held.push_back(id);
+        } else {
+          give(id, free);
+        }
+      }
+    }
+    for (std::size_t k = 0; k < segment.instructions.size(); ++k) {
+      const Instruction& instruction = segment.instructions[k];
+      Value& out = code_.values[instruction.out];
+      std::vector<ValueId> ends;
+      uses(instruction, [&](ValueId id) {
+        if (!after.count(id) && last[id] == k && code_.values[id].varying && !pinned_.count(id) &&
+            std::find(ends.begin(), ends.end(), id) == ends.end())
+          ends.push_back(id);
+      });
+      for (ValueId id : ends) {
+        if (may_overlap(instruction, id)) give(id, free), held.erase(std::find(held.begin(), held.end(), id));
+      }
+      if (!pinned_.count(instruction.out)) {
+        if (out.varying) {
+          get(instruction.out, free);
+          held.push_back(instruction.out);
+        } else {
+          pin(instruction.out);
+        }
+      }
+      for (ValueId id : ends) {
+        if (!may_overlap(instruction, id)) give(id, free), held.erase(std::find(held.begin(), held.end(), id));
+      }
+      if (out.varying && !pinned_.count(instruction.out) && !last.count(instruction.out) && !after.count(instruction.out)) {
+        give(instruction.out, free);  // nobody reads it
+        held.erase(std::find(held.begin(), held.end(), instruction.out));
+      }
+    }
+    at_end[number] = std::move(held);
+  }
+
+  void get(ValueId id, Free& free) {
+    Value& value = code_.values[id];
+    const std::int64_t bytes = rounded(value.bytes());
+    std::vector<std::int64_t>& pieces = free.pieces[bytes];
+    if (!pieces.empty()) {
+      value.offset = pieces.back();
+      pieces.pop_back();
+      return;
+    }
+    value.offset = free.end;
+    free.end += bytes;
+    most_ = std::max(most_, free.end);
+  }
+  void give(ValueId id, Free& free) {
+    free.pieces[rounded(code_.values[id].bytes())].push_back(code_.values[id].offset);
+  }
+
+  Code& code_;
+  std::size_t states_;
+  std::vector<ValueId> root_;
+  std::set<ValueId> pinned_;
+  std::vector<std::uint32_t> parent_;
+  std::int64_t most_ = 0;
+};
+
+}  // namespace
+
+Part assemble(const Graph& graph, const Selection& selection) {
+  Code code = Assembler(graph, selection).run();
+  Storage(code, selection.states).run();
+  Part part;
+  part.inputs = selection.inputs;
+  part.results = selection.results;
+  part.code = std::make_shared<const Code>(std::move(code));
+  return part;
+}
+
+}  // namespace dualtape::program

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+#include "dualtape/program/trace.hpp"
+
+#include <atomic>
+#include <bit>
+#include <cmath>
+
+#include "dualtape/base/error.hpp"
+
+namespace dualtape::tape {
+constinit thread_local Recorder* Recorder::current_ = nullptr;
+}
+
+namespace dualtape::program {
+namespace {
+
+std::uint32_t new_trace() {
+  static std::atomic<std::uint32_t> next{1};
+  std::uint32_t number;
+  do number = next.fetch_add(1, std::memory_order_relaxed);
+  while (number == 0);
+  return number;
+}
+
+std::string at(const Line& line) {
+  return line.number ? " (at " + line.file + ":" + std::to_string(line.number) + ")" : "";
+}
+
+}  // namespace
+
+Trace::Trace(std::function<Line()> where)
+    : Recorder(new_trace()), where_(std::move(where)), outer_(current_), outer_watch_(array::trace_watch()) {
+  array::trace_watch() = {trace(), {}};
+  current_ = this;
+}
+
+Trace::~Trace() {
+  if (current_ == this) current_ = outer_;
+  array::trace_watch() = std::move(outer_watch_);
+}
+
+Array Trace::input(const std::string& name, const Array& value, bool weak) {
+  Graph& graph = path_.graph;
+  Node node;
+  node.kind = NodeKind::input;
+  node.which = static_cast<std::uint32_t>(graph.inputs.size());
+  graph.inputs.push_back({name, static_cast<NodeId>(graph.nodes.size())});
+  return push(std::move(node), value, weak);
+}
+
+Array Trace::push(Node node, const Array& out, bool weak) {
+  Graph& graph = path_.graph;
+  node.dtype = out.dtype();
+  node.weak = weak;
+  node.shape = graph.intern_shape(Dims(out.shape()));
+  node.line = graph.intern_line(where_());
+  graph.nodes.push_back(std::move(node));
+  return out.traced(trace(), static_cast<std::uint32_t>(graph.nodes.size() - 1), weak);
+}
+
+NodeId Trace::operand(const Array& x) {
+  if (x.trace() == trace()) return x.symbol();
+  Graph& graph = path_.graph;
+  std::vector<NodeId>* seen = nullptr;
+  if (x.size() == 1 && x.ndim() == 0) {
+    seen = &scalars_[std::bit_cast<std::uint64_t>(x.item())];
+    for (NodeId id : *seen) {
+      if (identical(graph.constant(id), x)) return id;
+    }
+  } else {
+    seen = &scalars_[static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(x.raw_data())) | 1];
+    for (NodeId id : *seen) {
+      // The same memory seen in the same way; whoever writes to it while the graph holds it writes to a copy.
+      const Array& known = graph.constant(id);
+      if (known.raw_data() == x.raw_data() && known.dtype() == x.dtype() && same_shape(known.shape(), x.shape()) &&
+          std::equal(known.strides().begin(), known.strides().end(), x.strides().begin())) {
+        return id;
+      }
+    }
+  }
+  Node node;
+  node.kind = NodeKind::constant;
+  node.which = static_cast<std::uint32_t>(graph.constants.size());
+  node.dtype = x.dtype();
+  node.shape = graph.intern_shape(Dims(x.shape()));
+  node.line = graph.intern_line(where_());
+  graph.constants.push_back(x.untraced());
+  graph.nodes.push_back(std::move(node));
+  seen->push_back(static_cast<NodeId>(graph.nodes.size() - 1));
+  return seen->back();
+}
+
+Array Trace::elementwise(ops::Op op, std::span<const Array* const> operands, const Array& out) {
+  NodeId ids[ops::kMaxArity];
+  bool weak = !ops::info(op).predicate;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    ids[i] = operand(*operands[i]);
+    weak = weak && (operands[i]->weak() || operands[i]->is_scalar());
+  }
+  Node node;
+  node.kind = NodeKind::elementwise;
+  node.op = op;
+  node.operands = Operands(std::span<const NodeId>(ids, operands.size()));
+  return push(std::move(node), out, weak);
+}
+
+Array Trace::shaped(const ShapedRule& rule, std::span<const Array* const> operands, const Attributes& attributes,
+                    const Array& out) {
+  std::vector<NodeId> ids;
+  for (const Array* x : operands) ids.push_back(operand(*x));
+  Node node;
+  node.kind = NodeKind::shaped;
+  node.rule = &rule;
+  node.attributes = std::make_shared<const Attributes>(attributes);
+  node.operands = Operands(std::span<const NodeId>(ids));
+  return push(std::move(node), out, false);
+}
+
+std::int64_t Trace::decide(Decision decision, const Array& x) {
+  const double value = x.item();
+  if (decision == Decision::integer && !(std::abs(value) < 0x1p63)) {
+    throw ShapeError("int(): a value that is not finite is no integer; got " + std::to_string(value) + at(where_()) +
+                     ".");
+  }
+  const std::int64_t outcome =
+      decision == Decision::truth ? std::int64_t{value != 0.0} : static_cast<std::int64_t>(value);
+  const NodeId node = operand(x);
+  Graph& graph = path_.graph;
+  path_.decisions.push_back({graph.nodes.size(), node, decision, outcome, graph.intern_line(where_())});
+  return outcome;
+}
+
+void Trace::result(const Array& value) { path_.results.push_back(operand(value)); }
+
+Path Trace::finish() {
+  current_ = outer_;
+  return std::move(path_);
+}
+
+std::vector<Line> Trace::survivors() const {
+  std::vector<Line> lines;
+  const std::vector<std::int32_t>& alive = array::trace_watch().alive;
+  for (std::size_t id = 0; id < alive.size() && id < path_.graph.nodes.size(); ++id) {
+    if (alive[id] > 0) lines.push_back(path_.graph.lines[path_.graph.nodes[id].line]);
+  }
+  return lines;
+}
+
+namespace {
+
+/// Follows a path down the tree of a graph, and adds what is new.
+class Merger {
+ public:
+  Merger(Graph& graph, const Path& path) : graph_(graph), path_(path), ids_(path.graph.nodes.size(), kNone) {}
+
+  bool run() {
+    if (graph_.segments.empty()) {
+      for (const Input& input : path_.graph.inputs) graph_.inputs.push_back({input.name, append(input.node, nullptr)});
+      graph_.segments.emplace_back();
+      fresh_ = true;
+    } else {
+      for (std::size_t i = 0; i < graph_.inputs.size(); ++i) {
+        ids_[path_.graph.inputs[i].node] = graph_.inputs[i].node;
+      }
+    }
+    std::size_t next = path_.graph.inputs.size(), number = 0;
+    for (; number < path_.decisions.size(); ++number) {
+      const Path::Decided& decided = path_.decisions[number];
+      take_nodes(next, decided.before);
+      next = decided.before;
+      take_decision(decided);
+    }
+    take_nodes(next, path_.graph.nodes.size());
+    take_results();
+    return added_;
+  }
+
+ private:
+  Segment& segment() { return graph_.segments[at_]; }
+
+  NodeId append(NodeId from, std::vector<NodeId>* nodes) {
+    Node node = path_.graph.nodes[from];
+    node.shape = graph_.intern_shape(path_.graph.shapes[node.shape]);
+    node.line = graph_.intern_line(path_.graph.lines[node.line]);
+    if (node.kind == NodeKind::constant) {
+      graph_.constants.push_back(path_.graph.constants[node.which]);
+      node.which = static_cast<std::uint32_t>(graph_.constants.size() - 1);
+    }
+    for (NodeId& operand : node.operands) operand = ids_[operand];
+    graph_.nodes.push_back(std::move(node));
+    ids_[from] = static_cast<NodeId>(graph_.nodes.size() - 1);
+    if (nodes) nodes->push_back(ids_[from]);
+    return ids_[from];
+  }
+
+  void take_nodes(std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) {
+      const NodeId from = static_cast<NodeId>(i);
+      if (fresh_) {
+        append(from, &segment().nodes);
+        added_ = true;
+        continue;
+      }
+      if (place_ == segment().nodes.size()) mismatch(path_.graph.nodes[from].line);
+      const NodeId known = segment().nodes[place_++];
+      Operands mapped = path_.graph.nodes[from].operands;
+      for (NodeId& operand : mapped) operand = ids_[operand];
+      if (!same_op(path_.graph, path_.graph.nodes[from], graph_, graph_.nodes[known]) ||
+          !(mapped == graph_.nodes[known].operands)) {
+        mismatch(path_.graph.nodes[from].line);
+      }
+      ids_[from] = known;
+    }
+  }
+
+  void take_decision(const Path::Decided& decided) {
+    if (fresh_) {
+      segment().decision = ids_[decided.node];
+      segment().decided = decided.decision;
+      segment().line = graph_.intern_line(path_.graph.lines[decided.line]);
+    } else if (segment().is_leaf() || place_ != segment().nodes.size() ||
+               segment().decision != ids_[decided.node] || segment().decided != decided.decision) {
+      mismatch(decided.line);
+    }
+    std::uint32_t after = segment().after(decided.outcome);
+    if (after == kNone) {
+      after = static_cast<std::uint32_t>(graph_.segments.size());
+      segment().branches.push_back({decided.outcome, after});
+      graph_.segments.emplace_back();
+      fresh_ = added_ = true;
+    }
+    at_ = after;
+    place_ = 0;
+  }
+
+  void take_results() {
+    std::vector<NodeId> results;
+    for (NodeId result : path_.results) results.push_back(ids_[result]);
+    if (fresh_) {
+      segment().results = std::move(results);
+      added_ = true;
+    } else if (!segment().is_leaf() || place_ != segment().nodes.size() || segment().results != results) {
+      mismatch(0);
+    }
+  }
+
+  [[noreturn]] void mismatch(std::uint32_t line) const {
+    throw TraceError(
+        "trace: the function did something else than when it was traced before, although every decision on a traced "
+        "value came out the same" +
+        at(path_.graph.lines[line]) +
+        "; it depends on something that the trace cannot see, such as a global that changes or a counter of its own; "
+        "make that an argument or a part of the state.");
+  }
+
+  Graph& graph_;
+  const Path& path_;
+  std::vector<NodeId> ids_;
+  std::uint32_t at_ = 0;
+  std::size_t place_ = 0;
+  bool fresh_ = false, added_ = false;
+};
+
+}  // namespace
+
+bool merge(Graph& graph, const Path& path) {
+  // A path that does not fit must leave no half of it behind, and only a new branch can be half done.
+  const std::size_t nodes = graph.nodes.size(), segments = graph.segments.size();
+  (void)nodes, (void)segments;
+  return Merger(graph, path).run();
+}
+
+}  // namespace dualtape::program

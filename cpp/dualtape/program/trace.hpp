@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Tracing: a Trace is the recorder (tape/recorder.hpp) of one run of a function on given values. It notes every op, and
+// every decision with its outcome; what comes out is a Path. `merge` adds a path to a graph: it follows the tree as
+// far as the path has been seen before and branches off at the first decision that came out differently.
+//
+// Values are computed while they are traced, so a traced function can be debugged like any other, and each decision
+// is the one that the run on these values really takes.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "dualtape/program/graph.hpp"
+
+namespace dualtape::program {
+
+/// One complete run: a list of nodes in order, with the decisions between them.
+struct Path {
+  struct Decided {
+    std::size_t before;  // the number of nodes recorded before it
+    NodeId node;
+    Decision decision;
+    std::int64_t outcome;
+    std::uint32_t line;
+  };
+  Graph graph;  // nodes and what they refer to; no segments
+  std::vector<Decided> decisions;
+  std::vector<NodeId> results;
+};
+
+class Trace final : public tape::Recorder {
+ public:
+  /// `where` tells the line of the user's code that is being run.
+  explicit Trace(std::function<Line()> where);
+  ~Trace() override;
+  Trace(const Trace&) = delete;
+  Trace& operator=(const Trace&) = delete;
+
+  /// An operand of the function, with the value of this run.
+  Array input(const std::string& name, const Array& value, bool weak);
+  /// The node of a value that the function returned; a constant where the trace does not know it.
+  void result(const Array& value);
+  /// Ends the recording and hands over what was recorded.
+  Path finish();
+  /// Lines at which values were computed that are still alive outside (call after all references to arguments and
+  /// results are gone).
+  std::vector<Line> survivors() const;
+
+  Array elementwise(ops::Op op, std::span<const Array* const> operands, const Array& out) override;
+  Array shaped(const ShapedRule& rule, std::span<const Array* const> operands, const Attributes& attributes,
+               const Array& out) override;
+  std::int64_t decide(Decision decision, const Array& x) override;
+
+ private:
+  NodeId operand(const Array& x);
+  Array push(Node node, const Array& out, bool weak);
+
+  Path path_;
+  std::function<Line()> where_;
+  tape::Recorder* outer_;
+  array::TraceWatch outer_watch_;
+  std::unordered_map<std::uint64_t, std::vector<NodeId>> scalars_;  // constants, by their bits
+};
+
+/// Adds a path; TraceError where it does not fit the tree: the function has computed something else although every
+/// decision came out as before. Returns whether the path is new.
+bool merge(Graph& graph, const Path& path);
+
+}  // namespace dualtape::program
