@@ -307,6 +307,11 @@ PyObject* apply_op(Op op, PyObject* const* objects, std::size_t count, bool may_
     if (weak[i]) operands[i] = weak_as(operands[i], target);
   }
   Var out = tape::apply(op, std::span<const Var>(operands.data(), count));
+  // What is computed from weak scalars alone is one of them. (A trace knows that by itself.)
+  const bool all_weak = std::all_of(weak, weak + count, [](bool w) { return w; });
+  if (all_weak && std::any_of(objects, objects + count, is_dlarray) && out.is_scalar() && !out.has_node()) {
+    return make_dlarray(Var(Array::weak_scalar(out.value().scalar())));
+  }
   return make_labelled(std::move(out), count == 1 && labelled ? labels_of(labelled) : nullptr);
 }
 

@@ -36,10 +36,13 @@ std::string place(const program::Line& line) { return line.file + ":" + std::to_
   throw TraceError(text + ".");
 }
 
-/// Runs `function` on traced values: (program or None where the path was known, results, their labels).
+/// Runs `function` on traced values: (program or None where the path was known, results, their labels, and, if it was
+/// asked to watch, the first op whose result was not finite).
 py::tuple trace(const py::object& function, const py::list& values, const std::vector<std::string>& names,
-                const std::vector<bool>& weak, bool contraction, const py::object& known) {
-  program::Trace recorder(where);
+                const std::vector<bool>& weak, bool contraction, const py::object& known,
+                const std::vector<std::int64_t>& forced, bool watch) {
+  program::Trace recorder(where, forced);
+  if (watch) recorder.watch();
   py::list results, labels;
   {
     py::list traced;
@@ -78,7 +81,9 @@ py::tuple trace(const py::object& function, const py::list& values, const std::v
   } else {
     made = known.cast<const PyProgram&>().program->with(path);
   }
-  return py::make_tuple(made ? py::cast(PyProgram{made}) : py::object(py::none()), results, labels);
+  py::object broken = py::none();
+  if (recorder.broken()) broken = py::make_tuple(recorder.broken()->what, place(recorder.broken()->line));
+  return py::make_tuple(made ? py::cast(PyProgram{made}) : py::object(py::none()), results, labels, broken);
 }
 
 py::object line_of(const Graph& graph, std::uint32_t number) {
@@ -202,8 +207,12 @@ void bind_program(py::module_& module) {
       .def("results", &results, "(dtype, shape) of each result.")
       .def("memory", &memory, "Sizes: instructions, paths, values and bytes.");
   module.def("trace", &trace, py::arg("function"), py::arg("values"), py::arg("names"), py::arg("weak"),
-             py::arg("contraction") = true, py::arg("known") = py::none(),
-             "Runs a function of a list of leaves on traced values: (program or None, results, labels).");
+             py::arg("contraction") = true, py::arg("known") = py::none(), py::arg("forced") = std::vector<std::int64_t>(),
+        py::arg("watch") = false,
+             "Runs a function of a list of leaves on traced values: (program or None, results, labels, first op to break).");
+  module.def(
+      "weak_scalar", [](double value) { return steal(make_dlarray(Var(Array::weak_scalar(value)))); }, py::arg("value"),
+      "A number that takes the dtype of what it meets, as Python's do, but computes as dlarrays do.");
   module.def(
       "is_traced", [](const py::object& x) { return is_dlarray(x.ptr()) && tape::is_recorded(var_of(x.ptr())); },
       py::arg("x"), "Whether the value belongs to the trace that is open.");

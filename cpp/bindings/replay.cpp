@@ -242,6 +242,14 @@ PyTypeObject* make_type(const char* name, const char* doc, int size, destructor 
   return reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
 }
 
+/// The outcomes of decisions up to the one that the last call of a replay had no path for.
+std::vector<std::int64_t> missing(const py::object& object) {
+  if (Py_TYPE(object.ptr()) != replay_type) throw DTypeError("missing: the argument must be a replay.");
+  const Machine& machine = *reinterpret_cast<Replay*>(object.ptr())->machine;
+  const exec::Unknown& unknown = machine.runner.unknown();
+  return program::decisions_to(machine.program->graph(), unknown.segment, unknown.outcome);
+}
+
 }  // namespace
 
 void bind_replay(py::module_& module) {
@@ -252,6 +260,7 @@ void bind_replay(py::module_& module) {
   module.attr("Replay") = py::handle(reinterpret_cast<PyObject*>(replay_type));
   module.attr("Bound") = py::handle(reinterpret_cast<PyObject*>(bound_type));
   module.def("make_replay", &make_replay, py::arg("program"), "The program as a callable.");
+  module.def("missing", &missing, py::arg("replay"), "Outcomes of decisions up to the one without a path.");
   module.def("bind", &bind, py::arg("replay"), py::arg("inputs"), py::arg("results"),
              "The replay between fixed buffers.");
 }

@@ -66,8 +66,10 @@ from dualtape.updates import (
     threshold_l2norm,
 )
 
+from dualtape.loops import Over, Run, Runs, grid, loop, points, sweep
+
 if TYPE_CHECKING:
-    from dualtape import numpy, optim, plots, schedules, scipy
+    from dualtape import numpy, optim, plots, random, schedules, scipy
 else:
 
     def _later(name: str) -> ModuleType:

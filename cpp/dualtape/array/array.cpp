@@ -96,7 +96,7 @@ Array Array::traced(std::uint32_t trace, std::uint32_t symbol, bool weak) const 
   out.header_->trace = trace;
   out.header_->symbol = symbol;
   out.header_->weak = weak;
-  if (TraceWatch& watch = trace_watch(); watch.trace == trace) {
+  if (TraceWatch& watch = trace_watch(); trace && watch.trace == trace) {
     if (watch.alive.size() <= symbol) watch.alive.resize(std::max<std::size_t>(64, 2 * symbol + 1));
     ++watch.alive[symbol];
   }

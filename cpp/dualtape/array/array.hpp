@@ -77,8 +77,10 @@ class Array {
   /// The number of the trace that knows this array, or 0.
   std::uint32_t trace() const { return header_ ? header_->trace : 0; }
   std::uint32_t symbol() const { return header_->symbol; }
-  /// A traced scalar that takes the dtype of what it meets, as a Python number does.
+  /// A scalar that takes the dtype of what it meets, as a Python number does: traced, or made by `weak_scalar`.
   bool weak() const { return header_ && header_->weak; }
+  /// A float64 that is weak without being traced.
+  static Array weak_scalar(double value) { return Array(value).traced(0, 0, true); }
   /// The same elements, unknown to any trace.
   Array untraced() const;
 

@@ -20,12 +20,23 @@ using exec::ValueId;
 class Assembler {
  public:
   Assembler(const Graph& graph, const Selection& selection)
-      : graph_(graph), selection_(selection), ids_(graph.nodes.size(), kNone) {}
+      : graph_(graph), selection_(selection), ids_(graph.nodes.size(), kNone), stored_(graph.nodes.size()) {
+    for (std::size_t id = 0; id < stored_.size(); ++id) {
+      const Node& node = graph.nodes[id];
+      stored_[id] = node.dtype;
+      if (node.kind != NodeKind::elementwise || array::is_float(node.dtype)) continue;
+      // A truth is stored as a number of the dtype in which it is computed.
+      stored_[id] = DType::f32;
+      for (NodeId operand : node.operands) {
+        if (stored_[operand] != DType::f32) stored_[id] = DType::f64;
+      }
+    }
+  }
 
   Code run() {
     for (std::size_t i = 0; i < selection_.inputs.size(); ++i) {
       const NodeId node = selection_.inputs[i];
-      ids_[node] = add_value(node_dtype(node), graph_.shape(node), selection_.varying[i]);
+      ids_[node] = add_value(stored_[node], graph_.shape(node), selection_.varying[i]);
       code_.inputs.push_back(ids_[node]);
     }
     code_.segments.resize(selection_.tree ? std::max<std::size_t>(graph_.segments.size(), 1) : 1);
@@ -105,15 +116,7 @@ class Assembler {
       }
     } else {
       instruction.op = node.op;
-      DType dtype = node.dtype;
-      if (!array::is_float(dtype)) {
-        // A truth, stored as a number of the dtype in which it is computed.
-        dtype = DType::f32;
-        for (ValueId value : instruction.operands) {
-          if (code_.values[value].dtype != DType::f32) dtype = DType::f64;
-        }
-      }
-      ids_[id] = add_value(dtype, graph_.shape(id), varying);
+      ids_[id] = add_value(stored_[id], graph_.shape(id), varying);
       instruction.out = ids_[id];
     }
     to.instructions.push_back(std::move(instruction));
@@ -170,6 +173,7 @@ class Assembler {
   const Selection& selection_;
   Code code_;
   std::vector<ValueId> ids_;
+  std::vector<DType> stored_;  // how the value of each node is stored
 };
 
 /// Gives storage to the values of a code.

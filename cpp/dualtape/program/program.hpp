@@ -44,6 +44,8 @@ class Program {
   mutable Part part_;
 };
 
+/// A number in as few digits as bring it back.
+std::string number_text(double value);
 /// What a node does, as a line of text without its number: `multiply_add %1, %2, %0`.
 std::string describe(const Graph& graph, const Node& node);
 

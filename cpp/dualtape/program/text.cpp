@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: MIT
 // A program as a person reads it.
 #include <cstdio>
+#include <cstdlib>
 
 #include "dualtape/program/program.hpp"
 
 namespace dualtape::program {
 namespace {
-
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.17g", value);
-  for (int digits = 1; digits < 17; ++digits) {
-    char shorter[32];
-    std::snprintf(shorter, sizeof shorter, "%.*g", digits, value);
-    if (std::stod(shorter) == value) return shorter;
-  }
-  return text;
-}
 
 std::string list(Shape values) {
   std::string out = "[";
@@ -109,6 +99,17 @@ class Writer {
 
 }  // namespace
 
+std::string number_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.17g", value);
+  for (int digits = 1; digits < 17; ++digits) {
+    char shorter[32];
+    std::snprintf(shorter, sizeof shorter, "%.*g", digits, value);
+    if (std::strtod(shorter, nullptr) == value) return shorter;
+  }
+  return text;
+}
+
 std::string describe(const Graph& graph, const Node& node) {
   std::string out;
   switch (node.kind) {
@@ -116,7 +117,7 @@ std::string describe(const Graph& graph, const Node& node) {
       return "input " + graph.inputs[node.which].name;
     case NodeKind::constant: {
       const Array& value = graph.constants[node.which];
-      return value.size() == 1 ? "constant " + number(value.item()) : "constant " + to_string(value.shape());
+      return value.size() == 1 ? "constant " + number_text(value.item()) : "constant " + to_string(value.shape());
     }
     case NodeKind::elementwise:
       out = std::string(ops::info(node.op).name);

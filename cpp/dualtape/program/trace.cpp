@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "dualtape/program/trace.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
 
+#include "dualtape/array/elementwise.hpp"
+#include "dualtape/array/reduce.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/program/program.hpp"
 
 namespace dualtape::tape {
 constinit thread_local Recorder* Recorder::current_ = nullptr;
@@ -28,8 +32,8 @@ std::string at(const Line& line) {
 
 }  // namespace
 
-Trace::Trace(std::function<Line()> where)
-    : Recorder(new_trace()), where_(std::move(where)), outer_(current_), outer_watch_(array::trace_watch()) {
+Trace::Trace(std::function<Line()> where, std::vector<std::int64_t> forced)
+    : Recorder(new_trace()), where_(std::move(where)), forced_(std::move(forced)), outer_(current_), outer_watch_(array::trace_watch()) {
   array::trace_watch() = {trace(), {}};
   current_ = this;
 }
@@ -90,7 +94,27 @@ NodeId Trace::operand(const Array& x) {
   return seen->back();
 }
 
+void Trace::look(std::string_view name, std::span<const Array* const> operands, const Array& out) {
+  if (!watching_ || broken_ || !array::is_float(out.dtype())) return;
+  const auto finite = [](const Array& x) {
+    const Array all = array::apply(ops::Op::isfinite, std::array<const Array*, 1>{&x});
+    return array::all(all, array::all_axes(all)).item() != 0.0;
+  };
+  if (finite(out)) return;
+  broken_.emplace();
+  broken_->what = name;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    const Array& x = *operands[i];
+    broken_->what += i ? ", " : "(";
+    broken_->what += x.size() == 1 ? number_text(x.item()) : "an array of shape " + to_string(x.shape());
+  }
+  broken_->what += ")";
+  if (out.size() == 1) broken_->what += " = " + number_text(out.item());
+  broken_->line = where_();
+}
+
 Array Trace::elementwise(ops::Op op, std::span<const Array* const> operands, const Array& out) {
+  look(ops::info(op).name, operands, out);
   NodeId ids[ops::kMaxArity];
   bool weak = !ops::info(op).predicate;
   for (std::size_t i = 0; i < operands.size(); ++i) {
@@ -106,6 +130,7 @@ Array Trace::elementwise(ops::Op op, std::span<const Array* const> operands, con
 
 Array Trace::shaped(const ShapedRule& rule, std::span<const Array* const> operands, const Attributes& attributes,
                     const Array& out) {
+  look(rule.name(), operands, out);
   std::vector<NodeId> ids;
   for (const Array* x : operands) ids.push_back(operand(*x));
   Node node;
@@ -118,12 +143,14 @@ Array Trace::shaped(const ShapedRule& rule, std::span<const Array* const> operan
 
 std::int64_t Trace::decide(Decision decision, const Array& x) {
   const double value = x.item();
-  if (decision == Decision::integer && !(std::abs(value) < 0x1p63)) {
+  const std::size_t number = path_.decisions.size();
+  const bool forced = number < forced_.size();
+  if (!forced && decision == Decision::integer && !(std::abs(value) < 0x1p63)) {
     throw ShapeError("int(): a value that is not finite is no integer; got " + std::to_string(value) + at(where_()) +
                      ".");
   }
-  const std::int64_t outcome =
-      decision == Decision::truth ? std::int64_t{value != 0.0} : static_cast<std::int64_t>(value);
+  const std::int64_t outcome = forced ? forced_[number]
+                               : decision == Decision::truth ? std::int64_t{value != 0.0} : static_cast<std::int64_t>(value);
   const NodeId node = operand(x);
   Graph& graph = path_.graph;
   path_.decisions.push_back({graph.nodes.size(), node, decision, outcome, graph.intern_line(where_())});
@@ -148,7 +175,8 @@ std::vector<Line> Trace::survivors() const {
 
 namespace {
 
-/// Follows a path down the tree of a graph, and adds what is new.
+/// Follows a path down the tree of a graph, and adds what is new. A path that does not fit is found out before the
+/// first addition, because what comes behind one fits by itself.
 class Merger {
  public:
   Merger(Graph& graph, const Path& path) : graph_(graph), path_(path), ids_(path.graph.nodes.size(), kNone) {}
@@ -263,11 +291,22 @@ class Merger {
 
 }  // namespace
 
-bool merge(Graph& graph, const Path& path) {
-  // A path that does not fit must leave no half of it behind, and only a new branch can be half done.
-  const std::size_t nodes = graph.nodes.size(), segments = graph.segments.size();
-  (void)nodes, (void)segments;
-  return Merger(graph, path).run();
+bool merge(Graph& graph, const Path& path) { return Merger(graph, path).run(); }
+
+std::vector<std::int64_t> decisions_to(const Graph& graph, std::uint32_t segment, std::int64_t outcome) {
+  std::vector<std::int64_t> out{outcome};
+  // Parents have lower numbers than their children.
+  for (std::uint32_t at = segment; at != 0;) {
+    for (std::uint32_t parent = at; parent-- > 0;) {
+      const std::vector<Branch>& branches = graph.segments[parent].branches;
+      const auto found = std::find_if(branches.begin(), branches.end(), [&](const Branch& b) { return b.segment == at; });
+      if (found == branches.end()) continue;
+      out.insert(out.begin(), found->outcome);
+      at = parent;
+      break;
+    }
+  }
+  return out;
 }
 
 }  // namespace dualtape::program

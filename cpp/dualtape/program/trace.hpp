@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,10 @@ struct Path {
 
 class Trace final : public tape::Recorder {
  public:
-  /// `where` tells the line of the user's code that is being run.
-  explicit Trace(std::function<Line()> where);
+  /// `where` tells the line of the user's code that is being run. The first decisions come out as `forced` says,
+  /// whatever their values: a replay whose sums are contracted may decide otherwise than plain arithmetic would, and
+  /// it is the replay's path that is wanted.
+  explicit Trace(std::function<Line()> where, std::vector<std::int64_t> forced = {});
   ~Trace() override;
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
@@ -47,6 +50,15 @@ class Trace final : public tape::Recorder {
   /// results are gone).
   std::vector<Line> survivors() const;
 
+  /// From now on, notes the first op whose result is not finite.
+  void watch() { watching_ = true; }
+  /// What `watch` found: the op with the values that went in, and its line.
+  struct Broken {
+    std::string what;
+    Line line;
+  };
+  const std::optional<Broken>& broken() const { return broken_; }
+
   Array elementwise(ops::Op op, std::span<const Array* const> operands, const Array& out) override;
   Array shaped(const ShapedRule& rule, std::span<const Array* const> operands, const Attributes& attributes,
                const Array& out) override;
@@ -55,9 +67,13 @@ class Trace final : public tape::Recorder {
  private:
   NodeId operand(const Array& x);
   Array push(Node node, const Array& out, bool weak);
+  void look(std::string_view name, std::span<const Array* const> operands, const Array& out);
 
   Path path_;
   std::function<Line()> where_;
+  std::vector<std::int64_t> forced_;
+  bool watching_ = false;
+  std::optional<Broken> broken_;
   tape::Recorder* outer_;
   array::TraceWatch outer_watch_;
   std::unordered_map<std::uint64_t, std::vector<NodeId>> scalars_;  // constants, by their bits
@@ -66,5 +82,7 @@ class Trace final : public tape::Recorder {
 /// Adds a path; TraceError where it does not fit the tree: the function has computed something else although every
 /// decision came out as before. Returns whether the path is new.
 bool merge(Graph& graph, const Path& path);
+/// The outcomes of the decisions from the root to that of `segment`, and `outcome` for the latter.
+std::vector<std::int64_t> decisions_to(const Graph& graph, std::uint32_t segment, std::int64_t outcome);
 
 }  // namespace dualtape::program

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// Worker: one thread's share of a sweep. It holds a block of lanes, iterates them in stretches without events, and
+// deals with what happens in between: records, runs that are done, runs that are no longer finite.
+//
+// A stretch is as long as no lane reaches a record or its last iteration, and never longer than a poll. The state at
+// its beginning is kept: if the watch finds at its end that a lane has become infinite or NaN, the stretch is gone
+// through again one iteration at a time, and the lane leaves with the last state that was finite.
+#pragma once
+
+#include <chrono>
+#include <mutex>
+#include <vector>
+
+#include "dualtape/exec/runner.hpp"
+#include "dualtape/loop/sweep.hpp"
+
+namespace dualtape::loop {
+
+using Clock = std::chrono::steady_clock;
+
+/// The runs that wait for a lane, those that are equally far together.
+class Queue {
+ public:
+  Queue(const Runs& runs);
+  /// Up to `most` runs; with `same_iteration` all at the same one.
+  std::vector<std::int64_t> take(std::int64_t most, bool same_iteration);
+
+ private:
+  const Runs& runs_;
+  std::mutex mutex_;
+  std::vector<std::int64_t> order_;
+  std::size_t next_ = 0;
+};
+
+class Worker {
+ public:
+  Worker(const Plan& plan, Runs& runs, Control& control, Queue& queue, const std::atomic<bool>& halt,
+         Clock::time_point deadline);
+  /// Until there is nothing left to do, or it is told to stop; then all its lanes are back in `runs`.
+  std::optional<Missing> work();
+
+ private:
+  enum class Outcome { ended, missing };
+
+  bool fill_block();
+  void load(std::int64_t lane, std::int64_t run);
+  bool iterate();
+  std::int64_t stretch() const;
+  bool step(std::int64_t ahead);
+  void commit();
+  bool any_done(std::int64_t& first) const;
+  bool wants_stop(std::int64_t lane) const;
+  void save();
+  void restore();
+  bool broken(std::int64_t lane) const;
+  bool any_broken() const;
+  void record();
+  void settle(bool single);
+  void leave(std::int64_t lane, Stop stop, const std::vector<std::vector<char>>* state);
+  void drop(std::int64_t lane);
+  void come_home();
+  void store_values(std::int64_t lane, std::vector<array::Array>& to, std::int64_t entry);
+  char* place(array::Array& runs, std::int64_t entry) const;
+
+  const Plan& plan_;
+  Runs& runs_;
+  Control& control_;
+  Queue& queue_;
+  const std::atomic<bool>& halt_;
+  Clock::time_point deadline_;
+  exec::Runner runner_;
+  Plan::Tables tables_;
+  std::optional<BatchOrder> order_;
+  std::size_t states_;  // with the watches
+  std::int64_t poll_;
+
+  std::int64_t lanes_ = 0;  // in use
+  std::vector<std::int64_t> run_, done_;
+  std::vector<std::vector<char>> saved_;
+  std::int64_t careful_ = 0;  // iterations to go one by one
+  std::int64_t limit_ = 0;    // a stretch must not be longer than this (0: any)
+  bool values_good_ = false;  // results hold what the last iteration of all lanes returned
+};
+
+}  // namespace dualtape::loop
