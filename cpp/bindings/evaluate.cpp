@@ -156,6 +156,12 @@ PyObject* dlfeval(PyObject*, Args args, Py_ssize_t count, PyObject* kwnames) {
     return nullptr;
   }
   return guarded([&]() -> PyObject* {
+    // An accelerated function brings its own evaluation.
+    if (!PyFunction_Check(args[0]) && !Tape::current() &&
+        Py_TYPE(args[0]) ==
+            reinterpret_cast<PyTypeObject*>(package_attribute("dualtape.accelerate", "AcceleratedFunction"))) {
+      return PyObject_Vectorcall(args[0], args + 1, static_cast<std::size_t>(count - 1), kwnames);
+    }
     const Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     const std::size_t total = static_cast<std::size_t>(count + keywords - 1);
     constexpr std::size_t kFew = 8;

@@ -216,6 +216,14 @@ void bind_program(py::module_& module) {
   module.def(
       "is_traced", [](const py::object& x) { return is_dlarray(x.ptr()) && tape::is_recorded(var_of(x.ptr())); },
       py::arg("x"), "Whether the value belongs to the trace that is open.");
+  module.def(
+      "value_mark",
+      [](const py::object& x) -> py::object {
+        const Array& value = var_of(x.ptr()).value();
+        if (value.is_scalar()) return py::float_(value.scalar());
+        return py::make_tuple(reinterpret_cast<std::uintptr_t>(value.buffer().data()), value.offset());
+      },
+      py::arg("x"), "What changes when a dlarray gets another value, while somebody holds the old one.");
   module.def("is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
   module.def("user_line", [] {
     const SourceLine line = user_line();

@@ -5,6 +5,7 @@
 //
 // Bound: the same between buffers that are fixed once; a call without arguments reads and writes them.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <structmember.h>
 
 #include <cstring>

@@ -35,6 +35,7 @@ from dualtape._core import (
     extractdata,
     stop_gradient,
 )
+from dualtape.accelerate import AcceleratedFunction, dlaccelerate
 from dualtape.checking import check_grads
 from dualtape.custom import checkpoint, custom_jvp, custom_vjp
 from dualtape.forward import jacfwd, jvp, linearize
@@ -53,6 +54,7 @@ from dualtape.hessians import hessian, hvp
 from dualtape.labels import dims, finddim, isdlarray, stripdims
 from dualtape.lbfgs import LbfgsState, lbfgsupdate
 from dualtape.operators import dldivergence, dljacobian, dllaplacian
+from dualtape.program import Program, trace
 from dualtape.reverse import grad, jacrev, value_and_grad, vjp
 from dualtape.updates import (
     adamupdate,

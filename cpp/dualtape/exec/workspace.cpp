@@ -95,7 +95,10 @@ void Workspace::prepare(const Instruction& instruction) {
   if (!instruction.rule) {
     prepared.loop = array::element_loops(out.dtype).number[static_cast<int>(instruction.op)];
     prepared.n = out.size * (lanes ? capacity_ : 1);
-    prepared.way = out.size == 1 && out.varying ? Prepared::Way::lanes : Prepared::Way::loop;
+    prepared.single = array::element_loops(out.dtype).single[static_cast<int>(instruction.op)];
+    prepared.way = prepared.n == 1                   ? Prepared::Way::single
+                   : out.size == 1 && out.varying ? Prepared::Way::lanes
+                                                  : Prepared::Way::loop;
     bool direct = true;
     for (std::size_t k = 0; k < instruction.operands.size(); ++k) {
       const ValueId id = instruction.operands[k];
@@ -161,6 +164,9 @@ void Workspace::run(std::uint32_t segment, std::int64_t lanes) {
   for (std::uint32_t i = first; i < last; ++i) {
     const Prepared& p = prepared_[i];
     switch (p.way) {
+      case Prepared::Way::single:
+        p.single(p.in, p.out);
+        break;
       case Prepared::Way::lanes:
         p.loop(p.in, p.steps, p.out, lanes);
         break;

@@ -16,6 +16,7 @@ namespace dualtape::exec {
 /// An instruction with everything found out.
 struct Prepared {
   enum class Way : std::uint8_t {
+    single,  // one number in all
     lanes,  // one number per lane: a loop over the lanes that are in use
     loop,   // a loop over all elements
     apply,  // elementwise with strides
@@ -28,6 +29,7 @@ struct Prepared {
   void* out;
   std::int64_t n;
   array::ElementLoop loop;
+  array::SingleElement single;
   const tape::ShapedRule* rule;
   std::uint32_t call;  // for apply and rule: the place in Workspace::calls_
 };

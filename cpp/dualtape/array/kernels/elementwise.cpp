@@ -71,6 +71,21 @@ constexpr ElementLoop number_loop() {
   }
 }
 
+template <class Rule, class T, int... I>
+DUALTAPE_INLINE void single_of(const void* const* in, void* out, Indices<I...>) {
+  using V = lanes<T, 1>;
+  const auto value = Rule::value(V::load(static_cast<const T*>(in[I]))...);
+  if constexpr (Rule::predicate) {
+    *static_cast<T*>(out) = value.raw ? T(1) : T(0);
+  } else {
+    value.store(static_cast<T*>(out));
+  }
+}
+template <class Rule, class T>
+void single(const void* const* in, void* out) {
+  single_of<Rule, T>(in, out, typename MakeIndices<Rule::arity>::type());
+}
+
 template <class Rule, int I, class T>
 void times_partial(const void* const* in, const int* steps, void* out, std::int64_t n) {
   run<T, T>(
@@ -98,6 +113,12 @@ constexpr array::ElementLoops kLoops = {{
                                         },
                                         {
 #define DUALTAPE_UNARY(name, ...) number_loop<ops::name##_op, T>(),
+#define DUALTAPE_BINARY DUALTAPE_UNARY
+#define DUALTAPE_TERNARY DUALTAPE_UNARY
+#include "dualtape/ops/ops.def"
+                                        },
+                                        {
+#define DUALTAPE_UNARY(name, ...) single<ops::name##_op, T>,
 #define DUALTAPE_BINARY DUALTAPE_UNARY
 #define DUALTAPE_TERNARY DUALTAPE_UNARY
 #include "dualtape/ops/ops.def"

@@ -14,12 +14,17 @@ enum class DType : std::uint8_t;
 /// `out` may be one of the inputs. T is double or float; out is an array of T, or of bool for a predicate.
 using ElementLoop = void (*)(const void* const* in, const int* steps, void* out, std::int64_t n);
 
+/// *out = f(*in[0], *in[1], ...).
+using SingleElement = void (*)(const void* const* in, void* out);
+
 /// The loops for one element type.
 struct ElementLoops {
   /// in: the operands.
   ElementLoop value[ops::kOpCount];
   /// The same, but a predicate writes 1 and 0 as numbers of type T.
   ElementLoop number[ops::kOpCount];
+  /// The same as `number` on one element, in scalar code.
+  SingleElement single[ops::kOpCount];
   /// cotangent * partial with a strong zero; null where there is no partial. in: cotangent, operands, result.
   ElementLoop times_partial[ops::kOpCount][ops::kMaxArity];
 };
