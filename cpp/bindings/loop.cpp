@@ -207,6 +207,13 @@ py::array batch_rows(std::int64_t rows, std::int64_t size, const py::object& shu
   return py::array_t<std::int64_t>(static_cast<py::ssize_t>(found.size()), found.data());
 }
 
+/// The bytes of a program whose lines are all the same: what it computes, wherever its source has moved to.
+py::bytes without_lines(const PyProgram& self) {
+  program::Graph graph = self.program->recorded();
+  for (program::Line& line : graph.lines) line = {};
+  return py::bytes(program::Program(std::move(graph), self.program->contraction()).save());
+}
+
 }  // namespace
 
 void bind_loop(py::module_& module) {
@@ -231,6 +238,8 @@ void bind_loop(py::module_& module) {
       .def_property_readonly("stopped", &Sweep::stopped);
   module.def("batch_rows", &batch_rows, py::arg("rows"), py::arg("size"), py::arg("shuffle"), py::arg("iteration"),
              "The rows of the data that an iteration sees.");
+  module.def("without_lines", &without_lines, py::arg("program"),
+             "The bytes of a program, but for the lines of the source.");
 }
 
 }  // namespace dualtape::bindings

@@ -18,5 +18,6 @@ struct PyProgram {
 void bind_program(pybind11::module_& module);
 void bind_replay(pybind11::module_& module);
 void bind_loop(pybind11::module_& module);
+void bind_random(pybind11::module_& module);
 
 }  // namespace dualtape::bindings

@@ -153,13 +153,21 @@ bool Worker::iterate() {
       limit_ = known ? 0 : j;
       continue;
     }
+    const bool missing_next = limit_ > 0;
     limit_ = 0;
     if (careful_ > 0) --careful_;
     control_.done += lanes_ * j;
     for (std::int64_t& done : done_) done += j;
     record();
+    const bool going = halt_ || control_.stop || missing_next || Clock::now() >= deadline_;
+    if (going) {
+      // Before lanes are moved: what the last iteration returned belongs to the state that comes home.
+      for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+        store_values(lane, runs_.value, run_[static_cast<std::size_t>(lane)]);
+      }
+    }
     settle(broken);
-    if (halt_ || control_.stop || Clock::now() >= deadline_) return true;
+    if (going && !missing_next) return true;
   }
   return true;
 }

@@ -54,6 +54,10 @@ Var argmin(const Var& x, std::optional<std::int64_t> axis, bool keepdims);
 Var any(const Var& x, Axes axes, bool keepdims);
 Var all(const Var& x, Axes axes, bool keepdims);
 
+/// Uniform numbers in (0, 1), a function of three float64 scalars that hold whole numbers and of the number of the draw.
+Var random_uniform(const Var& seed, const Var& stream, const Var& iteration, std::int64_t draw, Shape shape,
+                   DType dtype);
+
 /// The matrix product as NumPy's `matmul`, 1-d operands included.
 Var matmul(const Var& a, const Var& b);
 

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// The primitive behind python/dualtape/random.py, and the order of shuffled data.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include "bindings/dlarray.hpp"
+#include "bindings/program.hpp"
+#include "dualtape/base/error.hpp"
+#include "dualtape/num/philox.hpp"
+#include "dualtape/tape/functions.hpp"
+
+namespace py = pybind11;
+
+namespace dualtape::bindings {
+namespace {
+
+py::object random_uniform(const py::object& seed, const py::object& stream, const py::object& iteration,
+                          std::int64_t draw, const py::object& shape, const py::object& dtype) {
+  const auto key = [](const py::object& object) { return operand("random", object.ptr()); };
+  const Dims dims = dims_from("random", "an extent", shape.ptr());
+  return py::reinterpret_steal<py::object>(make_dlarray(tape::random_uniform(
+      key(seed), key(stream), key(iteration), draw, dims, dtype_from("random", dtype.ptr()))));
+}
+
+py::array random_permutation(std::int64_t n, std::uint64_t seed, std::uint64_t epoch) {
+  if (n < 0) throw ShapeError("random_permutation: n must be at least 0; got " + std::to_string(n) + ".");
+  const std::vector<std::int64_t> order = num::permutation(n, seed, epoch);
+  return py::array_t<std::int64_t>(static_cast<py::ssize_t>(order.size()), order.data());
+}
+
+}  // namespace
+
+void bind_random(py::module_& module) {
+  module.def("random_uniform", &random_uniform, py::arg("seed"), py::arg("stream"), py::arg("iteration"),
+             py::arg("draw"), py::arg("shape"), py::arg("dtype"), "Uniform numbers in (0, 1), a function of the keys.");
+  module.def("random_permutation", &random_permutation, py::arg("n"), py::arg("seed"), py::arg("epoch"),
+             "The numbers 0 ... n - 1 in a random order.");
+}
+
+}  // namespace dualtape::bindings
