@@ -45,6 +45,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "multiply_add": lambda a, b, c: fused(a, b, c),
     "multiply_subtract": lambda a, b, c: fused(a, b, -c),
     "subtract_product": lambda a, b, c: fused(-a, b, c),
+    "finite_watch": lambda a, b, c: a * 0 + (b * 0 + c),
     "xlogy": scipy.special.xlogy,
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,

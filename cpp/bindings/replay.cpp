@@ -47,12 +47,7 @@ struct Machine {
     }
   }
 
-  DType stored(std::size_t i) const {
-    for (const exec::Segment& segment : runner.code().segments) {
-      if (segment.decision == exec::kNone) return runner.code().values[segment.results[i]].dtype;
-    }
-    return DType::f64;
-  }
+  DType stored(std::size_t i) const { return runner.result_dtype(i); }
 
   /// Loads an argument; false where it does not fit.
   bool load(std::size_t i, PyObject* object) {

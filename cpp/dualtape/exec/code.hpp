@@ -77,6 +77,9 @@ struct Code {
   std::vector<std::pair<ValueId, Array>> constants;
   std::vector<ValueId> inputs;
   std::vector<Segment> segments;
+  /// The instructions of the first segment from here on serve nothing but results behind the states and the last one:
+  /// a loop leaves them out in iterations whose values nobody asks for. Only where there is one segment.
+  std::size_t tail = 0;
   /// Values copied over others when an iteration is done: (from, to). Only where there is one segment.
   std::vector<std::pair<ValueId, ValueId>> moves;
   std::int64_t per_lane = 0, shared = 0;  // bytes

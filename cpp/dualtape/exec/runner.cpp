@@ -10,6 +10,9 @@
 namespace dualtape::exec {
 
 Runner::Runner(std::shared_ptr<const Code> code, std::int64_t capacity) : home_(std::move(code), capacity) {
+  for (const Segment& segment : home_.code().segments) {
+    if (segment.decision == kNone) leaf_ = &segment;
+  }
   if (!home_.code().branches()) return;
   for (const Segment& segment : home_.code().segments) {
     if (segment.decision != kNone) continue;

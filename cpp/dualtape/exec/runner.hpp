@@ -26,17 +26,28 @@ class Runner {
   const Code& code() const { return home_.code(); }
   /// Where inputs are loaded and, without decisions, results are.
   Workspace& home() { return home_; }
+  const Workspace& home() const { return home_; }
   std::int64_t capacity() const { return home_.capacity(); }
 
   /// Runs the first `lanes` lanes. With decisions, results land in `result(i)`; the inputs are still what they were.
   /// False where a lane's decision is unknown: then no result is good.
   bool run(std::int64_t lanes);
+  /// The same without the instructions that only values need; `run_tail` computes them. (With decisions all is one.)
+  bool run_head(std::int64_t lanes) {
+    if (code().branches()) return run(lanes);
+    home_.run_head(lanes);
+    return true;
+  }
+  void run_tail(std::int64_t lanes) {
+    if (!code().branches()) home_.run_tail(lanes);
+  }
   const Unknown& unknown() const { return unknown_; }
 
   /// Result i (of the first leaf's numbering: all leaves have as many), lanes innermost, strides as in the workspace.
-  void* result(std::size_t i) {
+  const void* result(std::size_t i) const {
     return code().branches() ? results_[i].data() : home_.data(code().segments[0].results[i]);
   }
+  DType result_dtype(std::size_t i) const { return code().values[leaf_->results[i]].dtype; }
   bool result_varies(std::size_t i) const;
   /// Lane-runs of segments, and what they would have been without waiting: for statistics.
   std::int64_t segment_lanes() const { return segment_lanes_; }
@@ -54,6 +65,7 @@ class Runner {
   Workspace* borrow();
 
   Workspace home_;
+  const Segment* leaf_ = nullptr;  // any: all return the same dtypes and shapes
   std::vector<std::unique_ptr<Workspace>> pool_;
   std::vector<Workspace*> idle_;
   std::vector<Group> waiting_;

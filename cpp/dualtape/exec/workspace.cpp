@@ -64,8 +64,10 @@ Array Workspace::array_of(ValueId id) const {
     const Array base = array_of(value.view_of);
     const Array* operands[] = {&base};
     const Dims shapes[] = {code_->values[value.view_of].shape};
-    return view.rule->forward(operands, lanes ? view.rule->over_lanes(*view.attributes, shapes, capacity_)
-                                              : *view.attributes);
+    const Array seen = view.rule->forward(operands, lanes ? view.rule->over_lanes(*view.attributes, shapes, capacity_)
+                                                          : *view.attributes);
+    // A single number would be a copy; it is the only element of what it is a view of.
+    return seen.is_scalar() ? Array::pinned(base.buffer(), base.dtype(), {}, {}, base.offset()) : seen;
   }
   Dims shape = value.shape;
   if (lanes) shape.push_back(capacity_);
@@ -159,8 +161,7 @@ void Workspace::run_rule(const Prepared& prepared) {
   if (call.lanes_first) array::copy_elements(call.out, call.target);
 }
 
-void Workspace::run(std::uint32_t segment, std::int64_t lanes) {
-  const auto [first, last] = ranges_[segment];
+void Workspace::run(std::uint32_t first, std::uint32_t last, std::int64_t lanes) {
   for (std::uint32_t i = first; i < last; ++i) {
     const Prepared& p = prepared_[i];
     switch (p.way) {

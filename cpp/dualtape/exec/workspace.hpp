@@ -52,7 +52,10 @@ class Workspace {
   /// Lanes from one element of a varying value to the next.
   std::int64_t stride() const { return capacity_; }
   /// Runs the instructions of a segment on the first `lanes` lanes (others may be computed too).
-  void run(std::uint32_t segment, std::int64_t lanes);
+  void run(std::uint32_t segment, std::int64_t lanes) { run(ranges_[segment].first, ranges_[segment].second, lanes); }
+  /// The same in two halves, for code of one segment: what the states need, and the tail.
+  void run_head(std::int64_t lanes) { run(0, tail(), lanes); }
+  void run_tail(std::int64_t lanes) { run(tail(), ranges_[0].second, lanes); }
 
   /// Copies lanes of varying values from another workspace of the same code: lane k becomes its lane from[k].
   void take(const Workspace& other, std::span<const ValueId> values, std::span<const std::uint32_t> from);
@@ -72,6 +75,8 @@ class Workspace {
     Array target;
   };
   void prepare(const Instruction& instruction);
+  std::uint32_t tail() const { return static_cast<std::uint32_t>(code_->tail); }
+  void run(std::uint32_t first, std::uint32_t last, std::int64_t lanes);
   Array array_of(ValueId id) const;
   Array lane_operand(ValueId id, bool varying_result) const;
   void run_rule(const Prepared& prepared);

@@ -11,7 +11,7 @@ namespace dualtape::loop {
 namespace {
 
 /// A block of lanes should stay within the first-level cache, and be long enough to pay for the dispatch.
-constexpr std::int64_t kCacheBytes = 24 << 10;
+constexpr std::int64_t kCacheBytes = 36 << 10;
 constexpr std::int64_t kMostLanes = 512;
 constexpr std::int64_t kLanesStep = 8;  // a register of the widest instruction set
 /// A table of more entries than this is not kept in one piece.
@@ -52,10 +52,10 @@ Plan::Plan(std::shared_ptr<const program::Program> program, Settings settings, c
   if (levels.size() != graph_.inputs.size()) throw TapeError("sweep: the program has other inputs than the loop.");
   // Lanes go their own ways only where a run may stop before the others and another one waits for its lane.
   asynchronous_ = settings_.until && !settings_.batches && runs.count > 1 && settings_.iterations < kLargestTable;
-  stages_ = program::lower_step(graph_, levels, states, false);
+  stages_ = program::lower_step(graph_, levels, states, settings_.values, false);
   choose_lanes(runs);
   asynchronous_ = asynchronous_ && runs.count > lanes_;
-  if (asynchronous_) stages_ = program::lower_step(graph_, levels, states, true);
+  if (asynchronous_) stages_ = program::lower_step(graph_, levels, states, settings_.values, true);
 
   // What does not change from iteration to iteration is computed now.
   values_.resize(graph_.nodes.size());

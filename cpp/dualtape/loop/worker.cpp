@@ -137,10 +137,12 @@ bool Worker::iterate() {
     while (j < most) {
       known = step(j);
       if (!known) break;
-      commit();
       ++j;
-      std::int64_t first = 0;
-      if (plan_.settings().until && any_done(first)) break;
+      const bool stops = plan_.settings().until && any_done();
+      // What the step returned is computed only where somebody looks at it.
+      if (j == most || stops) runner_.run_tail(lanes_);
+      commit();
+      if (stops) break;
     }
     values_good_ = known && j > 0;
     control_.computed += (lanes_ + 7) / 8 * 8 * j;
@@ -200,7 +202,7 @@ bool Worker::step(std::int64_t ahead) {
       BatchOrder::gather(plan_.settings().batches->data[plan_.source(k).leaf], rows, home.at<char>(code.inputs[k]));
     }
   }
-  return runner_.run(lanes_);
+  return runner_.run_head(lanes_);
 }
 
 /// Makes the new state the state.
@@ -221,19 +223,21 @@ void Worker::commit() {
 
 bool Worker::wants_stop(std::int64_t lane) const {
   const std::size_t i = states_ + plan_.settings().values;
-  exec::Runner& runner = const_cast<exec::Runner&>(runner_);
-  const exec::Code& code = runner.code();
-  DType dtype = DType::boolean;
-  if (!code.branches()) dtype = code.values[code.segments[0].results[i]].dtype;
-  const std::int64_t at = runner.result_varies(i) ? lane : 0;
-  return array::dispatch(dtype, [&]<class T>() { return static_cast<const T*>(runner.result(i))[at] != T(0); });
+  const std::int64_t at = runner_.result_varies(i) ? lane : 0;
+  return array::dispatch(runner_.result_dtype(i), [&]<class T>() {
+    return static_cast<const T*>(runner_.result(i))[at] != T(0);
+  });
 }
 
-bool Worker::any_done(std::int64_t& first) const {
-  for (first = 0; first < lanes_; ++first) {
-    if (wants_stop(first)) return true;
-  }
-  return false;
+bool Worker::any_done() const {
+  const std::size_t i = states_ + plan_.settings().values;
+  const std::int64_t count = runner_.result_varies(i) ? lanes_ : 1;
+  return array::dispatch(runner_.result_dtype(i), [&]<class T>() {
+    const T* stop = static_cast<const T*>(runner_.result(i));
+    bool any = false;
+    for (std::int64_t lane = 0; lane < count; ++lane) any |= stop[lane] != T(0);
+    return any;
+  });
 }
 
 void Worker::save() {
@@ -253,7 +257,7 @@ bool Worker::broken(std::int64_t lane) const {
     const exec::Value& value = code.values[code.inputs[i]];
     const std::int64_t stride = runner_.capacity() == 1 ? 1 : runner_.capacity();
     const bool found = array::dispatch(value.dtype, [&]<class T>() {
-      const T* x = const_cast<exec::Runner&>(runner_).home().at<T>(code.inputs[i]);
+      const T* x = runner_.home().at<T>(code.inputs[i]);
       for (std::int64_t e = 0; e < value.size; ++e) {
         if (x[e * stride + lane] != x[e * stride + lane]) return true;
       }
@@ -269,7 +273,7 @@ bool Worker::any_broken() const {
   for (std::size_t i = plan_.settings().states; i < states_; ++i) {
     const exec::Value& value = code.values[code.inputs[i]];
     const bool found = array::dispatch(value.dtype, [&]<class T>() {
-      const T* x = const_cast<exec::Runner&>(runner_).home().at<T>(code.inputs[i]);
+      const T* x = runner_.home().at<T>(code.inputs[i]);
       bool any = false;
       for (std::int64_t e = 0; e < value.size; ++e) {
         for (std::int64_t lane = 0; lane < lanes_; ++lane) any |= x[e * runner_.capacity() + lane] != x[e * runner_.capacity() + lane];
@@ -283,21 +287,16 @@ bool Worker::any_broken() const {
 
 /// Copies what the step returned for a lane to entry `entry` of arrays with a leading axis.
 void Worker::store_values(std::int64_t lane, std::vector<array::Array>& to, std::int64_t entry) {
-  const exec::Code& code = runner_.code();
   for (std::size_t v = 0; v < plan_.settings().values; ++v) {
     const std::size_t i = states_ + v;
     const bool varies = runner_.result_varies(i) && runner_.capacity() > 1;
-    exec::ValueId id = exec::kNone;
-    for (const exec::Segment& segment : code.segments) {
-      if (segment.decision == exec::kNone) id = segment.results[i];
-    }
-    const exec::Value& value = code.values[id];
     array::Array& target = to[v];
-    array::dispatch(value.dtype, [&]<class From>() {
+    const std::int64_t size = target.shape()[0] ? target.size() / target.shape()[0] : 0;
+    array::dispatch(runner_.result_dtype(i), [&]<class From>() {
       const From* from = static_cast<const From*>(runner_.result(i));
       array::dispatch(target.dtype(), [&]<class To>() {
         To* out = reinterpret_cast<To*>(place(target, entry));
-        for (std::int64_t e = 0; e < value.size; ++e) {
+        for (std::int64_t e = 0; e < size; ++e) {
           out[e] = static_cast<To>(from[varies ? e * runner_.capacity() + lane : e]);
         }
       });

@@ -48,7 +48,7 @@ class Worker {
   std::int64_t stretch() const;
   bool step(std::int64_t ahead);
   void commit();
-  bool any_done(std::int64_t& first) const;
+  bool any_done() const;
   bool wants_stop(std::int64_t lane) const;
   void save();
   void restore();

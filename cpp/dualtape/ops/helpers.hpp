@@ -14,14 +14,14 @@ namespace dualtape::ops {
 // Division with remainder, as NumPy (and Python) has it: the remainder has the sign of the divisor.
 
 template <class T>
-T floor_remainder(const T& a, const T& b) {
+constexpr T floor_remainder(const T& a, const T& b) {
   const T rest = fmod(a, b);
   const auto wrap = (rest != 0) & ((b < 0) ^ (rest < 0));
   return select(wrap, rest + b, select((rest == 0) & (b != 0), copysign(T(0), b), rest));
 }
 
 template <class T>
-T floor_quotient(const T& a, const T& b) {
+constexpr T floor_quotient(const T& a, const T& b) {
   const T rest = fmod(a, b);
   const auto wrap = (rest != 0) & ((b < 0) ^ (rest < 0));
   const T exact = (a - rest) / b;
@@ -35,7 +35,7 @@ T floor_quotient(const T& a, const T& b) {
 
 /// a * b, and 0 where a factor is 0, whatever the other is. (The sign of a zero is that of the product.)
 template <class T>
-T strong_product(const T& a, const T& b) {
+constexpr T strong_product(const T& a, const T& b) {
   const T product = a * b;
   return select(isnan(product) & ((a == 0) | (b == 0)), 0, product);
 }
@@ -44,7 +44,7 @@ T strong_product(const T& a, const T& b) {
 
 /// x to the power of a whole number, -32 to 32 (its derivatives go below), by repeated multiplication: x*x for 2.
 template <class T>
-T repeated_product(const T& x, const T& n) {
+constexpr T repeated_product(const T& x, const T& n) {
   if constexpr (std::is_floating_point_v<T>) {
     T product = 1, power = x;
     for (unsigned bits = static_cast<unsigned>(absolute(n)); bits; bits >>= 1) {
@@ -64,16 +64,16 @@ T repeated_product(const T& x, const T& n) {
   }
 }
 template <class T>
-T integer_power_slope(const T& x, const T& n) {
+constexpr T integer_power_slope(const T& x, const T& n) {
   return select(n == 0, 0, n * integer_power(x, n - 1));
 }
 /// The guard is as narrow as can be, so that the derivative of the slope at b = 0 is right elsewhere.
 template <class T>
-T power_base_slope(const T& a, const T& b) {
+constexpr T power_base_slope(const T& a, const T& b) {
   return select((b == 0) & !(absolute(a) > 0), 0, b * power(a, b - 1));
 }
 template <class T>
-T power_exponent_slope(const T& a, const T& b, const T& y) {
+constexpr T power_exponent_slope(const T& a, const T& b, const T& y) {
   return select((a == 0) & (b > 0), 0, y * log(a));
 }
 
@@ -81,12 +81,12 @@ T power_exponent_slope(const T& a, const T& b, const T& y) {
 
 /// The part of maximum's derivative that a gets: 1, 0, or 1/2 for a tie.
 template <class T>
-T larger_share(const T& a, const T& b) {
+constexpr T larger_share(const T& a, const T& b) {
   return select(a > b, T(1), select(a == b, T(0.5), T(0)));
 }
 /// The same for fmax and fmin, which drop a NaN beside a number.
 template <class T>
-T number_share(const T& a, const T& b, const T& share) {
+constexpr T number_share(const T& a, const T& b, const T& share) {
   return select(isnan(b), T(1), select(isnan(a), T(0), share));
 }
 
@@ -94,16 +94,16 @@ T number_share(const T& a, const T& b, const T& share) {
 
 /// a - b, and 0 for equal infinities.
 template <class T>
-T finite_difference(const T& a, const T& b) {
+constexpr T finite_difference(const T& a, const T& b) {
   return select(isinf(a) & (a == b), 0, a - b);
 }
 template <class T>
-T log_add_exp(const T& a, const T& b) {
+constexpr T log_add_exp(const T& a, const T& b) {
   const T distance = absolute(a - b);
   return select(a == b, a + T(kLn2), select(isnan(distance), distance, maximum(a, b) + log1p(exp(-distance))));
 }
 template <class T>
-T log_add_exp2(const T& a, const T& b) {
+constexpr T log_add_exp2(const T& a, const T& b) {
   const T distance = absolute(a - b);
   const T more = T(kLog2E) * log1p(exp2(-distance));
   return select(a == b, a + 1, select(isnan(distance), distance, maximum(a, b) + more));
@@ -113,25 +113,25 @@ T log_add_exp2(const T& a, const T& b) {
 
 /// b / (a*a + b*b) without overflow.
 template <class T>
-T angle_slope(const T& b, const T& a) {
+constexpr T angle_slope(const T& b, const T& a) {
   const T radius = hypot(a, b);
   return select(radius == 0, 0, b / radius / radius);
 }
 template <class T>
-T finite_value(const T& x) {
+constexpr T finite_value(const T& x) {
   return select(isnan(x), 0, select(x == T(kInfinity), largest(x), select(x == T(-kInfinity), -largest(x), x)));
 }
 template <class T>
-T logistic_value(const T& x) {
+constexpr T logistic_value(const T& x) {
   const T e = exp(-absolute(x));
   return select(x < 0, e, T(1)) / (1 + e);
 }
 template <class T>
-T normal_cdf(const T& x) {
+constexpr T normal_cdf(const T& x) {
   return T(0.5) * erfc(x * T(-kSqrtHalf));
 }
 template <class T>
-T normal_density(const T& x) {
+constexpr T normal_density(const T& x) {
   return T(kSqrtHalf * kTwoOverSqrtPi * 0.5) * exp(T(-0.5) * square(x));
 }
 

@@ -30,7 +30,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
     template <int I>                                                                                           \
     static constexpr bool differentiable = detail::is_partial(#px);                                            \
     template <class T>                                                                                         \
-    [[gnu::always_inline]] static inline T value(const T& x) {                                                 \
+    [[gnu::always_inline]] static constexpr T value(const T& x) {                                                 \
       return T(value_);                                                                                        \
     }                                                                                                          \
     template <int I, class T>                                                                                  \
@@ -47,7 +47,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
     template <int I>                                                                                         \
     static constexpr bool differentiable = detail::is_partial(I == 0 ? #pa : #pb);                           \
     template <class T>                                                                                       \
-    [[gnu::always_inline]] static inline T value(const T& a, const T& b) {                                   \
+    [[gnu::always_inline]] static constexpr T value(const T& a, const T& b) {                                   \
       return T(value_);                                                                                      \
     }                                                                                                        \
     template <int I, class T>                                                                                \
@@ -71,7 +71,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
                                                               : I == 1 ? #pb                                   \
                                                                        : #pc);                                 \
     template <class T>                                                                                         \
-    [[gnu::always_inline]] static inline T value(const T& a, const T& b, const T& c) {                         \
+    [[gnu::always_inline]] static constexpr T value(const T& a, const T& b, const T& c) {                         \
       return T(value_);                                                                                        \
     }                                                                                                          \
     template <int I, class T>                                                                                  \
@@ -95,7 +95,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
     template <int I>                                              \
     static constexpr bool differentiable = false;                 \
     template <class T>                                            \
-    [[gnu::always_inline]] static inline auto value(const T& x) { \
+    [[gnu::always_inline]] static constexpr auto value(const T& x) { \
       return decltype(x == x)(value_);                            \
     }                                                             \
   };
@@ -107,7 +107,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
     template <int I>                                                          \
     static constexpr bool differentiable = false;                             \
     template <class T>                                                        \
-    [[gnu::always_inline]] static inline auto value(const T& a, const T& b) { \
+    [[gnu::always_inline]] static constexpr auto value(const T& a, const T& b) { \
       return decltype(a == b)(value_);                                        \
     }                                                                         \
   };

@@ -44,10 +44,38 @@ class Assembler {
     if (!selection_.tree) {
       for (NodeId node : selection_.results) code_.segments[0].results.push_back(result(node, code_.segments[0], false));
     }
+    move_tail();
     return std::move(code_);
   }
 
  private:
+  /// Brings the instructions that only the values need to the end.
+  void move_tail() {
+    exec::Segment& segment = code_.segments[0];
+    code_.tail = segment.instructions.size();
+    if (!selection_.states || code_.segments.size() > 1 || !selection_.values) return;
+    std::vector<bool> needed(code_.values.size());
+    const auto need = [&](ValueId id) {
+      for (; id != kNone; id = code_.values[id].view_of) needed[id] = true;
+    };
+    for (std::size_t i = 0; i < segment.results.size(); ++i) {
+      if (i < selection_.states || i >= selection_.states + selection_.values) need(segment.results[i]);
+    }
+    std::vector<Instruction> head, tail;
+    for (std::size_t k = segment.instructions.size(); k-- > 0;) {
+      Instruction& instruction = segment.instructions[k];
+      if (needed[instruction.out]) {
+        for (ValueId id : instruction.operands) need(id);
+        head.insert(head.begin(), std::move(instruction));
+      } else {
+        tail.insert(tail.begin(), std::move(instruction));
+      }
+    }
+    code_.tail = head.size();
+    head.insert(head.end(), std::make_move_iterator(tail.begin()), std::make_move_iterator(tail.end()));
+    segment.instructions = std::move(head);
+  }
+
   DType node_dtype(NodeId node) const { return graph_.nodes[node].dtype; }
 
   ValueId add_value(DType dtype, const Dims& shape, bool varying) {

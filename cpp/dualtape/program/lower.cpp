@@ -57,7 +57,8 @@ Part lower(const Graph& graph) {
   return assemble(graph, all);
 }
 
-Stages lower_step(const Graph& graph, std::span<const Level> input_levels, std::size_t states, bool asynchronous) {
+Stages lower_step(const Graph& graph, std::span<const Level> input_levels, std::size_t states, std::size_t values,
+                  bool asynchronous) {
   const std::vector<Level> levels = levels_of(graph, input_levels);
   const auto is_input = [&](NodeId id) { return graph.nodes[id].kind == NodeKind::input; };
   // What one part reads from another.
@@ -119,6 +120,7 @@ Stages lower_step(const Graph& graph, std::span<const Level> input_levels, std::
   Selection step = select(Level::step);
   step.tree = true;
   step.states = states;
+  step.values = values;
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
     if (i >= states && input_levels[i] != Level::batch) continue;
     step.inputs.push_back(graph.inputs[i].node);
@@ -163,24 +165,19 @@ Graph watch_finite(const Graph& graph, std::size_t states, std::size_t& added) {
     std::size_t number = 0;
     for (const auto& [key, members] : groups) {
       NodeId watch = watches[number++];
-      for (std::size_t i : members) {
-        Node zero;
-        zero.kind = NodeKind::constant;
-        zero.dtype = key.first;
-        zero.shape = out.intern_shape({});
-        zero.which = static_cast<std::uint32_t>(out.constants.size());
-        out.constants.push_back(Array::full(key.first, {}, 0.0));
-        out.nodes.push_back(zero);
-        segment.nodes.push_back(static_cast<NodeId>(out.nodes.size() - 1));
-        Node sum;
-        sum.kind = NodeKind::elementwise;
-        sum.op = ops::Op::multiply_add;
-        sum.dtype = key.first;
-        sum.shape = key.second;
-        sum.operands = Operands({segment.results[i], segment.nodes.back(), watch});
-        out.nodes.push_back(sum);
-        segment.nodes.push_back(static_cast<NodeId>(out.nodes.size() - 1));
-        watch = segment.nodes.back();
+      // Two states at a time; one that is left over is watched twice.
+      for (std::size_t k = 0; k < members.size(); k += 2) {
+        const NodeId a = segment.results[members[k]];
+        const NodeId b = segment.results[members[std::min(k + 1, members.size() - 1)]];
+        Node look;
+        look.kind = NodeKind::elementwise;
+        look.op = ops::Op::finite_watch;
+        look.dtype = key.first;
+        look.shape = key.second;
+        look.operands = Operands({a, b, watch});
+        out.nodes.push_back(std::move(look));
+        watch = static_cast<NodeId>(out.nodes.size() - 1);
+        segment.nodes.push_back(watch);
       }
       results.push_back(watch);
     }

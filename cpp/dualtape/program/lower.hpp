@@ -41,8 +41,10 @@ struct Stages {
 
 /// A step, whose first `states` inputs are the state that its first results replace. `levels` says of each input how
 /// often it changes (that of a state is step). `asynchronous`: lanes are at iterations of their own, so that what
-/// depends on the iteration differs between lanes too.
-Stages lower_step(const Graph& graph, std::span<const Level> levels, std::size_t states, bool asynchronous);
+/// depends on the iteration differs between lanes too. The `values` results behind the states are wanted only now and
+/// then.
+Stages lower_step(const Graph& graph, std::span<const Level> levels, std::size_t states, std::size_t values,
+                  bool asynchronous);
 
 /// The graph with a watch on its first `states` results: for each dtype and shape among the floating ones a further
 /// state, which starts as zeros and becomes NaN once one of these results is not finite, and stays so. The new states

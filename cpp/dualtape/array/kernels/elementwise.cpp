@@ -4,6 +4,7 @@
 // wherever it stands.
 #include "dualtape/array/kernels/elementwise.hpp"
 
+#include "dualtape/ops/cost.hpp"
 #include "dualtape/ops/lanes_functions.hpp"
 
 namespace dualtape::DUALTAPE_ISA {
@@ -13,6 +14,10 @@ using array::ElementLoop;
 
 template <int... I>
 struct Indices {};
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+};
 template <int N, int... I>
 struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
 template <int... I>
@@ -48,19 +53,86 @@ DUALTAPE_INLINE void run(const void* const* in, const int* steps, void* out_, st
   }
 }
 
+/// The loop of a light op where the inputs whose bit is set in kVarying have a step of 1: the others stay in
+/// registers, four registers of lanes a turn.
+template <unsigned kVarying, class T, class Out, class F, int... I>
+DUALTAPE_INLINE void run_light(const void* const* in, void* out_, std::int64_t n, F f, Indices<I...>) {
+  using V = lanes<T, kWidth<T>>;
+  constexpr int width = V::width;
+  const T* const at[] = {static_cast<const T*>(in[I])...};
+  const V numbers[] = {V(*at[I])...};
+  Out* out = static_cast<Out*>(out_);
+  std::int64_t i = 0;
+  const auto input = [&](auto k, std::int64_t from) -> V {
+    constexpr int kInput = decltype(k)::value;
+    if constexpr (kVarying >> kInput & 1) {
+      return V::load(at[kInput] + from);
+    } else {
+      return numbers[kInput];
+    }
+  };
+  for (; i + 4 * width <= n; i += 4 * width) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) f(input(Constant<I>(), i + j * width)...).store(out + i + j * width);
+  }
+  for (; i + width <= n; i += width) f(input(Constant<I>(), i)...).store(out + i);
+  if (i < n) {
+    const int rest = static_cast<int>(n - i);
+    f((kVarying >> I & 1 ? V::load_part(at[I] + i, rest) : numbers[I])...).store_part(out + i, rest);
+  }
+}
+
+/// What an op costs, by its rule; rules that need more than operators and a few functions are not worth a look.
+template <class Rule, int... I>
+constexpr int cost_of(Indices<I...>) {
+  return ops::Cost(Rule::value(ops::Cost(0.0 * I)...)).instructions;
+}
+template <class Rule>
+constexpr int cost() {
+  using All = typename MakeIndices<Rule::arity>::type;
+  if constexpr (requires { typename Constant<cost_of<Rule>(All())>; }) {
+    return cost_of<Rule>(All());
+  } else {
+    return 1000;
+  }
+}
+constexpr int kLight = 12;
+
+/// The loop for the steps that are given, where it has been compiled; false for the others.
+template <class Rule, class T, class Out, class F>
+DUALTAPE_INLINE bool light([[maybe_unused]] const void* const* in, [[maybe_unused]] const int* steps,
+                           [[maybe_unused]] void* out, [[maybe_unused]] std::int64_t n, [[maybe_unused]] F f) {
+  if constexpr (cost<Rule>() <= kLight) {
+    unsigned varying = 0;
+    for (int k = 0; k < Rule::arity; ++k) varying |= static_cast<unsigned>(steps[k]) << k;
+    typename MakeIndices<Rule::arity>::type indices;
+    constexpr unsigned kAll = (1u << Rule::arity) - 1;
+    if (varying == kAll) return run_light<kAll, T, Out>(in, out, n, f, indices), true;
+    if constexpr (Rule::arity > 1) {
+      if (varying == (kAll & ~1u)) return run_light<kAll & ~1u, T, Out>(in, out, n, f, indices), true;
+      if (varying == (kAll & ~2u)) return run_light<kAll & ~2u, T, Out>(in, out, n, f, indices), true;
+    }
+  }
+  return false;
+}
+
 template <class Rule, class T>
 void value(const void* const* in, const int* steps, void* out, std::int64_t n) {
   using Out = std::conditional_t<Rule::predicate, bool, T>;
-  run<T, Out>(
-      in, steps, out, n, [](const auto&... x) { return Rule::value(x...); }, typename MakeIndices<Rule::arity>::type());
+  const auto f = [](const auto&... x) { return Rule::value(x...); };
+  if constexpr (!Rule::predicate) {
+    if (light<Rule, T, Out>(in, steps, out, n, f)) return;
+  }
+  run<T, Out>(in, steps, out, n, f, typename MakeIndices<Rule::arity>::type());
 }
 
 template <class Rule, class T>
 void number(const void* const* in, const int* steps, void* out, std::int64_t n) {
-  run<T, T>(
-      in, steps, out, n,
-      [](const auto&... x) { return select(Rule::value(x...), lanes<T, kWidth<T>>(1.0), lanes<T, kWidth<T>>(0.0)); },
-      typename MakeIndices<Rule::arity>::type());
+  const auto f = [](const auto&... x) {
+    return select(Rule::value(x...), lanes<T, kWidth<T>>(1.0), lanes<T, kWidth<T>>(0.0));
+  };
+  if (light<Rule, T, T>(in, steps, out, n, f)) return;
+  run<T, T>(in, steps, out, n, f, typename MakeIndices<Rule::arity>::type());
 }
 template <class Rule, class T>
 constexpr ElementLoop number_loop() {
