@@ -191,9 +191,17 @@ bool Worker::step(std::int64_t ahead) {
       Word* to = home.at<Word>(id);
       for (std::int64_t lane = 0; lane < lanes_; ++lane) to[lane] = from[done_[static_cast<std::size_t>(lane)]];
     };
-    if (tables_.item(i) == 8) gather(std::uint64_t{});
-    if (tables_.item(i) == 4) gather(std::uint32_t{});
-    if (tables_.item(i) == 1) gather(std::uint8_t{});
+    if (code.values[id].size != 1) {
+      for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+        home.load(id, tables_.at(i, done_[static_cast<std::size_t>(lane)] + 1 + ahead), lane);
+      }
+    } else if (tables_.item(i) == 8) {
+      gather(std::uint64_t{});
+    } else if (tables_.item(i) == 4) {
+      gather(std::uint32_t{});
+    } else {
+      gather(std::uint8_t{});
+    }
   }
   if (order_) {
     const auto rows = order_->rows(done_[0] + 1 + ahead);

@@ -3,41 +3,48 @@
 
 The core runs for a tenth of a second without the interpreter lock, then hands back: signals are seen, progress is
 shown, a checkpoint is written, a path that is missing is traced. Runs can be stopped and gone on with anywhere, and
-their bits do not depend on where that was.
+their bits do not depend on where that was. Start reading at Job.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from dualtape import _core
-from dualtape.loops._step import Step
+from dualtape.loops._checkpoint import Checkpoint, fingerprint
+from dualtape.loops._step import Step, Untraceable
 
 SLICE = 0.1  # seconds
 STOPS = np.array(["interrupted", "iterations", "until", "nonfinite"])
 
-Progress = bool | Callable[[int, int], Any] | None
+Progress: TypeAlias = bool | Callable[[int, int], Any] | None
 
 
 class Meter:
     """Shows progress: tqdm's bar for True, a callable (done, total) as it is, nothing for None or False."""
 
-    def __init__(self, progress: Progress, total: int, unit: str) -> None:
+    def __init__(self, where: str, progress: Progress, total: int, unit: str) -> None:
         self.call: Callable[[int, int], Any] | None = progress if callable(progress) else None
         self.total, self.bar = total, None
         if progress is True:
             try:
-                from tqdm import tqdm
+                tqdm = importlib.import_module("tqdm")
             except ImportError:
                 raise ImportError(
-                    "progress=True shows a bar of tqdm, which is missing; pip install dualtape[progress], or pass a "
-                    "function of (done, total)."
+                    f"{where}: progress=True shows a bar of tqdm, which is missing; pip install dualtape[progress], or "
+                    "pass a function of (done, total)."
                 ) from None
-            self.bar = tqdm(total=total, unit=unit, leave=False)
+            self.bar = tqdm.tqdm(total=total, unit=unit, leave=False)
+        elif self.call is None and progress is not None and progress is not False:
+            raise TypeError(
+                f"{where}: progress must be True or a function of (done, total); got {progress!r:.60}; "
+                "progress=True shows a bar."
+            )
 
     def show(self, done: int) -> None:
         if self.bar is not None:
@@ -50,60 +57,104 @@ class Meter:
             self.bar.close()
 
 
-def drive(
-    step: Step,
-    sweep: Any,
-    program: Any,
-    values_of: Callable[[int, int], list[Any]],
-    contract: bool,
-    threads: int,
-    meter: Meter,
-    after: Callable[[], Any] | None = None,
-) -> tuple[Any, bool]:
-    """Run until every run has stopped, or Ctrl-C: (the program with all its paths, whether it was interrupted).
+class Job:
+    """The runs of a loop or sweep: a step as a program, and the core that repeats it.
 
-    `values_of(run, iteration)` are the step's inputs there, for tracing a path that is missing; `after` is called
-    after each slice.
+    `starts` are the leaves of the state with an axis of runs. Where a function of the iteration turns out not to be
+    traceable, it becomes a table and the job begins anew, so that all iterations are computed in one way.
     """
-    by_runs = sweep.iterations.size > 1
-    try:
-        while True:
-            missing = sweep.run(SLICE, threads)
-            if missing is not None:
-                more = grow(step, sweep.state, program, missing, values_of, contract)
-                if more is None:
+
+    def __init__(
+        self, step: Step, starts: list[Any], count: int, every: int, contract: bool, lanes: int, keeper: Checkpoint
+    ) -> None:
+        self.step, self.starts, self.count, self.contract = step, starts, count, contract
+        self.every, self.lanes, self.keeper = every, lanes, keeper
+        keeper.prepare(step)
+        self.begin()
+
+    def begin(self) -> None:
+        """Trace the first iteration and make the runs."""
+        step = self.step
+        self.program: Any = None
+        while self.program is None:
+            try:
+                state = step.labelled(leaf[0] for leaf in self.starts)
+                self.program, _ = step.trace(state, step.values(0, 1), self.contract)
+            except Untraceable as error:
+                step.tabulate(error)
+        check_memory(step, self.count, self.every)
+        self.settings = {
+            "values": len(step.value_paths),
+            "until": step.until is not None,
+            "sources": step.sources(),
+            "iterations": step.iterations,
+            "record_every": self.every,
+            "lanes": self.lanes,
+            "batches": step.data.core,
+        }
+        self.core = _core.Sweep(
+            program=self.program, count=self.count, state=self.starts, first_stream=0, **self.settings
+        )
+        mark = "" if self.keeper.path is None else fingerprint(self.program, step, self.settings, self.starts)
+        self.keeper.attach(self.core, step, mark)
+
+    def again(self, error: Untraceable) -> None:
+        self.step.tabulate(error)
+        self.begin()
+
+    def grow(self, missing: tuple[int, int, list[int]], states: list[Any], first: int = 0) -> bool:
+        """Trace the path that a run of some states has met; their run 0 is run `first` of all. False: it was known."""
+        run, iteration, forced = missing
+        state = self.step.labelled(leaf[run] for leaf in states)
+        values = self.step.values(first + run, iteration)
+        program, _ = self.step.trace(state, values, self.contract, self.program, forced)
+        if program is None:
+            return False
+        self.program = program
+        self.core.extend(program)
+        return True
+
+    def run(self, meter: Meter, threads: int) -> None:
+        """Until every run has stopped, or Ctrl-C."""
+        try:
+            while self.slice(threads):
+                counters = self.core.counters()
+                meter.show(self.count - counters["running"] if self.count > 1 else counters["done"])
+                self.keeper.maybe_write()
+                if counters["running"] == 0:
+                    break
+        except KeyboardInterrupt:
+            pass  # runs that had not stopped stay marked as such
+        finally:
+            meter.close()
+
+    def slice(self, threads: int) -> bool:
+        """Compute for a while, tracing what is missing."""
+        while (missing := self.core.run(SLICE, threads)) is not None:
+            try:
+                if not self.grow(missing, self.core.state):
                     raise RuntimeError("loop: a path is missing that the trace says it has; please report this.")
-                sweep.extend(more)
-                program = more
-                continue
-            counters = sweep.counters()
-            meter.show(sweep.iterations.size - counters["running"] if by_runs else counters["done"])
-            if after is not None:
-                after()
-            if counters["running"] == 0:
-                return program, False
-    except KeyboardInterrupt:
-        return program, True
-    finally:
-        meter.close()
+            except Untraceable as error:
+                self.again(error)
+        return True
 
 
-def grow(step: Step, states: list[Any], program: Any, missing: Any, values_of: Any, contract: bool) -> Any:
-    """The program with the path that a run has met; None where it has that by now."""
-    run, iteration, forced = missing
-    state = [_core.dlarray(leaf[run]) for leaf in states]
-    return step.trace(state, values_of(run, iteration), contract, program, forced)[0]
-
-
-def check_memory(where: str, runs: int, records: int, state: list[Any], kinds: list[Any]) -> None:
+def check_memory(step: Step, runs: int, every: int) -> None:
     """Refuse what would not fit into memory, before anything is computed."""
-    values = sum(dtype.itemsize * int(np.prod(shape)) for dtype, shape in kinds)
-    per_run = sum(leaf.nbytes for leaf in state) + values * (1 + records)
-    needed, free = runs * per_run, available_memory()
+    assert step.kinds is not None
+    size = [dtype.itemsize * int(np.prod(shape)) for dtype, shape in step.kinds]
+    states = len(step.state)
+    records = step.iterations // every if every else 0
+    per_run = 2 * sum(size[:states]) + sum(size[states:]) * (1 + records)  # starts are kept, too
+    refuse_beyond(step.where, runs * per_run, f"{runs:,} runs with {records:,} records each")
+
+
+def refuse_beyond(where: str, needed: int, what: str) -> None:
+    free = available_memory()
     if needed > free:
         raise MemoryError(
-            f"{where}: {needed:,} bytes are needed for {runs:,} runs with {records:,} records each, "
-            f"{free:,} are free; record less often (record_every=), return less from the step, or sweep in parts."
+            f"{where}: {needed:,} bytes are needed for {what}, {free:,} are free; record less often "
+            "(record_every=), return less from the step, or sweep in parts."
         )
 
 

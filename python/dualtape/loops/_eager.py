@@ -8,57 +8,35 @@ numbers do, so that powers and the like are computed by the same functions as in
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dualtape import _core
-from dualtape._core import dlarray
+from dualtape._core import extractdata
+from dualtape.loops._drive import Meter
 from dualtape.loops._results import Run
 from dualtape.loops._step import Step
 from dualtape.tree import unflatten
 
 
-def eager_values(maker: Step, source: Any, run: int, iteration: int) -> list[Any]:
-    """The inputs of an iteration of a run."""
-    batch = iter(source.batch_leaves(iteration))
-    out = []
-    for item in maker.inputs:
-        value = item.value
-        if item.source == "swept":
-            value = maker.swept[item.name][run]
-        elif item.source == "iteration":
-            value = float(iteration)
-        elif item.source == "stream":
-            value = float(run)
-        elif item.source == "batch":
-            value = next(batch)
-        if item.weak:
-            out.append(_core.weak_scalar(float(value)))
-        else:
-            out.append(value if isinstance(value, dlarray) else dlarray(value))
-    return out
-
-
 def is_finite(leaf: Any) -> bool:
-    return leaf.dtype.kind != "f" or bool(np.isfinite(_core.extractdata(leaf)).all())
+    return leaf.dtype.kind != "f" or bool(np.isfinite(extractdata(leaf)).all())
 
 
-def run_eagerly(
-    maker: Step, source: Any, iterations: int, every: int, meter: Any, run: int = 0, state: Any = None
-) -> Run:
-    """One run; `state` are the leaves to start with, by default the maker's."""
+def run_eagerly(step: Step, every: int, meter: Meter, run: int = 0, state: Sequence[Any] | None = None) -> Run:
+    """One run; `state` are the leaves to start with, by default the step's."""
     begin = time.perf_counter()
-    now = list(maker.state if state is None else state)
+    now = list(step.state if state is None else state)
     value: list[Any] = []
     records: list[list[Any]] = []
     done, stopped = 0, "iterations"
     try:
-        for iteration in range(1, iterations + 1):
-            new, value, stop = maker.resolve(list(now), eager_values(maker, source, run, iteration))
+        for iteration in range(1, step.iterations + 1):
+            new, value, stop = step.resolve(list(now), step.values(run, iteration))
             done = iteration
             if every and iteration % every == 0:
-                records.append([_core.extractdata(leaf) for leaf in value])
+                records.append([np.asarray(extractdata(leaf)) for leaf in value])
             if not all(map(is_finite, new)):
                 stopped = "nonfinite"
                 break
@@ -72,11 +50,13 @@ def run_eagerly(
     finally:
         meter.close()
     history = None
-    if every and value and maker.value_structure is not None:
-        history = unflatten(maker.value_structure, [np.array(column) for column in zip(*records, strict=True)]) if records else None
+    if every and value and step.value_structure is not None:
+        columns = [np.array([row[i] for row in records], leaf.dtype) for i, leaf in enumerate(value)]
+        columns = [c.reshape(len(records), *leaf.shape) for c, leaf in zip(columns, value, strict=True)]
+        history = unflatten(step.value_structure, columns)
     return Run(
-        state=unflatten(maker.structure, now),
-        value=unflatten(maker.value_structure, value) if value and maker.value_structure is not None else None,
+        state=unflatten(step.structure, now),
+        value=unflatten(step.value_structure, value) if value and step.value_structure is not None else None,
         history=history,
         iterations=done,
         stopped=stopped,

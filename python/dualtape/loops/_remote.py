@@ -9,17 +9,22 @@ still here.
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from typing import Any
 
 import numpy as np
 
 from dualtape import _core
-from dualtape.loops._drive import Meter, drive, grow
-from dualtape.loops._step import Step
+from dualtape.loops._drive import Job, Meter
+from dualtape.loops._step import Untraceable
 
 SLICE = 5.0  # seconds that a worker computes before it reports
+
+
+class Broken(Exception):
+    """The executor does not compute."""
 
 
 def run_part(program: bytes, part: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -43,15 +48,16 @@ def run_part(program: bytes, part: dict[str, Any], seconds: float) -> dict[str, 
 def slices(count: int, parts: int) -> list[tuple[int, int]]:
     """The runs in parts of nearly equal size."""
     edges = np.linspace(0, count, min(parts, count) + 1).astype(int)
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
 
 class Parts:
     """The parts of a sweep, and where the results go."""
 
-    def __init__(self, core: Any, settings: dict[str, Any], count: int, parts: int) -> None:
-        self.core, self.settings = core, settings
-        self.ranges = slices(count, parts)
+    def __init__(self, job: Job, parts: int) -> None:
+        core = job.core
+        self.core, self.settings = core, job.settings
+        self.ranges = slices(job.count, parts)
         self.now = {
             "state": core.state,
             "value": core.value,
@@ -77,8 +83,12 @@ class Parts:
             "threads": 1,
         }
 
-    def take(self, number: int, result: dict[str, Any]) -> bool:
-        """Keep what came back; whether the part is done."""
+    def unfinished(self, number: int) -> bool:
+        a, b = self.ranges[number]
+        return bool((self.now["stopped"][a:b] == 0).any())
+
+    def take(self, number: int, result: dict[str, Any]) -> None:
+        """Keep what came back."""
         a, b = self.ranges[number]
         for name in ("state", "value", "history"):
             for leaf, new in zip(self.now[name], result[name], strict=True):
@@ -87,7 +97,6 @@ class Parts:
         self.now["stopped"][a:b] = result["stopped"]
         self.done += result["done"]
         self.computed += result["computed"]
-        return not (result["stopped"] == 0).any()
 
     def into_core(self) -> None:
         now = self.now
@@ -99,65 +108,68 @@ class Parts:
         return int((self.now["stopped"] != 0).sum())
 
 
-def run_parts(
-    step: Step,
-    core: Any,
-    program: Any,
-    settings: dict[str, Any],
-    values_of: Any,
-    contract: bool,
-    executor: Executor,
-    meter: Meter,
-    keeper: Any,
-) -> tuple[Any, bool]:
-    """Run all runs of a core through an executor: (the program with all its paths, whether it was interrupted)."""
-    if not callable(getattr(executor, "submit", None)):
+def check_executor(executor: Any) -> None:
+    if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(
             f"sweep: executor must be a concurrent.futures.Executor; a {type(executor).__name__} was given; "
             "ProcessPoolExecutor() or dask's client.get_executor() work."
         )
+
+
+def run_parts(job: Job, executor: Any, meter: Meter, threads: int) -> None:
+    """Run all runs of a job through an executor, until every run has stopped, or Ctrl-C."""
+    try:
+        while True:
+            try:
+                return send_parts(job, executor, meter)
+            except Untraceable as error:
+                job.again(error)
+    except Broken as broken:
+        # What has come back is kept, the rest is computed here. An error that is no fault of the executor comes again.
+        cause = broken.__cause__
+        text = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+        warnings.warn(
+            f"sweep: the executor broke ({text}); the remaining runs go on in this process.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        job.run(meter, threads)
+    except KeyboardInterrupt:
+        pass  # runs that had not stopped stay marked as such
+    finally:
+        meter.close()
+
+
+def send_parts(job: Job, executor: Any, meter: Meter) -> None:
     workers = getattr(executor, "_max_workers", None) or 8
-    parts = Parts(core, settings, core.iterations.size, 4 * workers)
-    waiting = {number for number in range(len(parts.ranges))}
+    parts = Parts(job, 4 * workers)
+    waiting = {number for number in range(len(parts.ranges)) if parts.unfinished(number)}
     running: dict[Any, int] = {}
     try:
         while waiting or running:
-            for number in sorted(waiting):
-                running[executor.submit(run_part, program.save(), parts.outgoing(number), SLICE)] = number
-            waiting.clear()
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            try:
+                for number in sorted(waiting):
+                    running[executor.submit(run_part, job.program.save(), parts.outgoing(number), SLICE)] = number
+                waiting.clear()
+                done = wait(running, return_when=FIRST_COMPLETED).done
+            except Exception as error:
+                raise Broken from error
+            for future in done:
                 number = running.pop(future)
-                result = future.result()
+                try:
+                    result = future.result()
+                except (Exception, CancelledError) as error:  # whatever executors raise where a worker is gone
+                    raise Broken from error
                 if result["missing"] is not None:
-                    program = learn(step, core, program, parts, number, result, values_of, contract)
-                if not parts.take(number, result):
+                    # Another part may have brought the path already.
+                    job.grow(result["missing"], result["state"], parts.ranges[number][0])
+                parts.take(number, result)
+                if parts.unfinished(number):
                     waiting.add(number)
             meter.show(parts.finished)
             parts.into_core()
-            keeper.maybe_write()
-    except (BrokenExecutor, CancelledError) as error:
-        # What has come back is kept, the rest is computed here.
-        text = f"sweep: the executor broke ({error or type(error).__name__}); the remaining runs go on in this process."
-        warnings.warn(text, RuntimeWarning, stacklevel=4)
-        parts.into_core()
-        return drive(step, core, program, values_of, contract, 1, meter, keeper.maybe_write)
-    except KeyboardInterrupt:
+            job.keeper.maybe_write()
+    finally:
         for future in running:
             future.cancel()
         parts.into_core()
-        return program, True
-    finally:
-        meter.close()
-    return program, False
-
-
-def learn(step: Step, core: Any, program: Any, parts: Parts, number: int, result: Any, values_of: Any, contract: bool) -> Any:
-    """Trace the path that a worker has missed. Another part may have brought it already."""
-    run, iteration, forced = result["missing"]
-    first = parts.ranges[number][0]
-
-    more = grow(step, result["state"], program, (run, iteration, forced), lambda r, k: values_of(first + r, k), contract)
-    if more is None:
-        return program
-    core.extend(more)
-    return more

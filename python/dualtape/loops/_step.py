@@ -12,17 +12,24 @@ values (`Step.trace`) it becomes the program, whose inputs are listed by `Step.i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dualtape import _core, random
 from dualtape._core import DTypeError, ShapeError, TraceError, dlarray
+from dualtape.loops._data import Data
 from dualtape.tree import Structure, check_same, flatten, paths, unflatten
 
-SPECIAL = ("iteration", "batch")
+RESERVED = {
+    "iteration": "the number of the iteration, from 1",
+    "batch": "the minibatch; pass data=... and batch_size=...",
+    "state": "the state; the start is the second argument",
+}
 MOST_PATHS = 2000
+MOST_PATHS_OF_FUNCTIONS = 100  # a function of the iteration that decides more often becomes a table
+LONGEST_TABLE = 10_000_000
 
 
 class Input(NamedTuple):
@@ -30,15 +37,24 @@ class Input(NamedTuple):
 
     name: str
     source: str  # as in _core.Sweep: fixed, swept, iteration, table, stream or batch
-    value: Any  # of the first run, at the first iteration
+    value: Any  # the value, or those of all runs or iterations
     weak: bool  # a Python number, which takes the dtype of what it meets
 
 
 class Untraceable(Exception):
-    """A hyperparameter's function cannot be traced; it must be tabulated."""
+    """Functions of the iteration that cannot be traced: `Step.tabulate` them, and begin again."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"cannot trace {', '.join(names)}")
+        self.names = names
+
+
+class Table(NamedTuple):
+    """What a function of the iteration returned for each of them."""
+
+    structure: Structure
+    columns: list[Any]  # an array for each leaf, the iterations along the leading axis
+    weak: list[bool]
 
 
 def location(function: Callable[..., Any]) -> str:
@@ -53,8 +69,11 @@ def as_leaf(where: str, path: str, value: Any) -> dlarray:
     if isinstance(value, dlarray):
         return value
     if isinstance(value, (str, bytes)) or value is None:
-        raise DTypeError(f"{where}({path}): a leaf must be a number or an array; got {value!r:.60}; leave it out.")
-    return dlarray(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+        raise DTypeError(f"{where}: {path} must be a number or an array; got {value!r:.60}; leave it out.")
+    try:
+        return dlarray(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}: {path} must be a number or an array; {error}") from None
 
 
 def is_number(value: Any) -> bool:
@@ -63,9 +82,10 @@ def is_number(value: Any) -> bool:
 
 
 class Names:
-    """The parameters of a function that are filled by name."""
+    """The parameters of a function that are filled by name: those behind the first `positional` ones, and those among
+    these, but for the first, whose name is in `named`."""
 
-    def __init__(self, function: Callable[..., Any], positional: int) -> None:
+    def __init__(self, function: Callable[..., Any], positional: int, named: Iterable[str] = ()) -> None:
         self.required: list[str] = []
         self.optional: list[str] = []
         self.all = False
@@ -80,7 +100,11 @@ class Names:
                 self.positional = positional
             elif parameter.kind is parameter.VAR_KEYWORD:
                 self.all = True
-            elif self.positional < positional and parameter.kind is not parameter.KEYWORD_ONLY:
+            elif (
+                self.positional < positional
+                and parameter.kind is not parameter.KEYWORD_ONLY
+                and not (self.positional and parameter.name in named)
+            ):
                 self.positional += 1
             elif parameter.default is parameter.empty:
                 self.required.append(parameter.name)
@@ -105,7 +129,7 @@ class Step:
         hyper: Mapping[str, Any],
         swept: Mapping[str, Any],
         until: Callable[..., Any] | None,
-        batch: Any,
+        data: Data,
         seed: int,
         iterations: int,
     ) -> None:
@@ -114,35 +138,48 @@ class Step:
                 f"{where}: the step must be a function of the state; a {type(function).__name__} was given; write "
                 "a function that takes the state and returns the new one."
             )
+        if until is not None and not callable(until):
+            raise TypeError(
+                f"{where}: until must be a function of the new state and the value; a {type(until).__name__} was "
+                "given; lambda state, loss: loss < 1e-9 works."
+            )
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**53:
+            raise ValueError(f"{where}: seed must be a whole number from 0 to 2**53; got {seed!r}; 0 works.")
         self.where, self.function, self.until = where, function, until
-        self.iterations = iterations
+        self.iterations, self.data = iterations, data
         leaves, self.structure = flatten(state)
         self.paths = paths(self.structure, "state")
         self.state = [as_leaf(where, path, leaf) for path, leaf in zip(self.paths, leaves, strict=True)]
-        self.names = Names(function, 1)
-        self.until_names = Names(until, 2) if until is not None else None
-        self.hyper = dict(hyper)
+        self.labels = [leaf.dims or None for leaf in self.state]
+        self.hyper, self.swept, self.seed = dict(hyper), dict(swept), seed
         self.functions = {name: value for name, value in hyper.items() if callable(value)}
         self.function_names = {name: Names(value, 1) for name, value in self.functions.items()}
-        self.swept = dict(swept)
-        self.seed = seed
-        self.batch_leaves, self.batch_structure = flatten(batch) if batch is not None else ([], None)
-        self.tables: dict[str, Any] = {}
+        self.names = Names(function, 1)
+        self.until_names = Names(until, 2, {*hyper, *swept, "iteration", "batch"}) if until is not None else None
+        self.tables: dict[str, Table] = {}
         self.value_structure: Structure | None = None
-        self.value_labels: list[Any] = []
+        self.value_paths: list[str] = []
+        self.value_labels: list[str | None] = []
+        self.kinds: list[tuple[Any, tuple[int, ...]]] | None = None  # (dtype, shape) of each result
         self._check_names()
+        self._order_functions()
 
     # ---- names ------------------------------------------------------------------------------------------------
 
     def _check_names(self) -> None:
         given = {*self.hyper, *self.swept}
+        for name in sorted(given & set(RESERVED)):
+            raise ValueError(
+                f"{self.where}: no hyperparameter can be called {name}, which is {RESERVED[name]}; got it as "
+                f"{'an argument' if name in self.hyper else 'an axis of over'}; choose another name."
+            )
         twice = sorted(set(self.hyper) & set(self.swept))
         if twice:
             raise ValueError(
                 f"{self.where}: a hyperparameter is either fixed or swept; {', '.join(twice)} was given both as an "
                 "argument and in over; leave out one of them."
             )
-        known = given | {"iteration"} | ({"batch"} if self.batch_structure is not None else set())
+        known = given | {"iteration"} | ({"batch"} if self.data.structure is not None else set())
         users: list[tuple[str, Names]] = [("the step" + location(self.function), self.names)]
         users += [(f"the function for {name}", names) for name, names in self.function_names.items()]
         if self.until_names is not None:
@@ -171,6 +208,22 @@ class Step:
                 f"{', '.join(takes) or 'nothing but the state'}; rename the argument, or add the parameter to the step."
             )
 
+    def _order_functions(self) -> None:
+        """Put functions behind those whose results they take."""
+        waiting, done = dict(self.functions), set[str]()
+        while waiting:
+            ready = [n for n in waiting if not set(self.function_names[n].wanted(self.functions)) - done - {n}]
+            ready = [n for n in ready if n not in self.function_names[n].required]
+            if not ready:
+                raise ValueError(
+                    f"{self.where}: the functions for {', '.join(waiting)} take each other's results, so that none can "
+                    "be called first; got a circle; let one of them be computed in the step."
+                )
+            for name in ready:
+                del waiting[name]
+                done.add(name)
+                self.functions[name] = self.functions.pop(name)
+
     # ---- inputs -----------------------------------------------------------------------------------------------
 
     @property
@@ -179,19 +232,59 @@ class Step:
         out: list[Input] = []
         for name, value in self.hyper.items():
             if name in self.tables:
-                out.append(Input(name, "table", float(self.tables[name][0]), True))
+                table = self.tables[name]
+                for path, column, weak in zip(paths(table.structure, name), table.columns, table.weak, strict=True):
+                    out.append(Input(path, "table", column, weak))
             elif name not in self.functions:
                 leaves, structure = flatten(value)
                 for path, leaf in zip(paths(structure, name), leaves, strict=True):
                     out.append(Input(path, "fixed", as_leaf(self.where, path, leaf), is_number(leaf)))
         for name, values in self.swept.items():
-            out.append(Input(name, "swept", values[0], values.ndim == 1 and values.dtype == np.float64))
-        out.append(Input("iteration", "iteration", 1.0, True))
-        out.append(Input("seed", "fixed", float(self.seed), True))
-        out.append(Input("stream", "stream", 0.0, True))
-        for number, leaf in enumerate(self.batch_leaves):
-            out.append(Input(f"batch.{number}", "batch", leaf, False))
+            out.append(Input(name, "swept", values, values.ndim == 1 and values.dtype == np.float64))
+        out.append(Input("iteration", "iteration", None, True))
+        out.append(Input("seed", "fixed", dlarray(float(self.seed)), True))
+        out.append(Input("stream", "stream", None, True))
+        for number in range(len(self.data.leaves)):
+            out.append(Input(f"batch.{number}", "batch", None, False))
         return out
+
+    def values(self, run: int, iteration: int) -> list[Any]:
+        """The values of `inputs` in an iteration of a run, as dlarrays; Python's numbers as weak scalars."""
+        batch = iter(self.data.batch_leaves(iteration))
+        out = []
+        for item in self.inputs:
+            value = item.value
+            if item.source == "swept":
+                value = value[run]
+            elif item.source == "table":
+                value = value[iteration - 1]
+            elif item.source == "iteration":
+                value = iteration
+            elif item.source == "stream":
+                value = run
+            elif item.source == "batch":
+                value = next(batch)
+            if item.weak:
+                out.append(_core.weak_scalar(float(value)))
+            else:
+                out.append(value if isinstance(value, dlarray) else dlarray(value))
+        return out
+
+    def sources(self) -> list[tuple[str, Any, int]]:
+        """The inputs as the core takes them."""
+        out, leaf = [], 0
+        for item in self.inputs:
+            value = np.asarray(item.value) if item.source in ("fixed", "swept", "table") else None
+            out.append((item.source, value, leaf))
+            leaf += item.source == "batch"
+        return out
+
+    def labelled(self, leaves: Iterable[Any]) -> list[dlarray]:
+        """Arrays as leaves of the state."""
+        return [
+            dlarray(leaf) if label is None else dlarray(leaf, label)
+            for leaf, label in zip(leaves, self.labels, strict=True)
+        ]
 
     # ---- one iteration ----------------------------------------------------------------------------------------
 
@@ -203,17 +296,15 @@ class Step:
         at = iter(values)
         given: dict[str, Any] = {}
         for name, value in self.hyper.items():
-            if name in self.tables:
-                given[name] = next(at)
-            elif name not in self.functions:
-                structure = flatten(value)[1]
+            if name in self.tables or name not in self.functions:
+                structure = self.tables[name].structure if name in self.tables else flatten(value)[1]
                 given[name] = unflatten(structure, [next(at) for _ in range(structure.num_leaves)])
         for name in self.swept:
             given[name] = next(at)
         iteration, seed, stream = next(at), next(at), next(at)
         given["iteration"] = iteration
-        if self.batch_structure is not None:
-            given["batch"] = unflatten(self.batch_structure, list(at))
+        if self.data.structure is not None:
+            given["batch"] = unflatten(self.data.structure, list(at))
         with random.streams(seed, stream, iteration):
             for name, function in self.functions.items():
                 if name in self.tables:
@@ -221,7 +312,7 @@ class Step:
                 try:
                     given[name] = function(iteration, **self.function_names[name].wanted(given))
                 except TraceError as error:
-                    raise Untraceable(name) from error
+                    raise Untraceable([name]) from error
             result = self.function(unflatten(self.structure, state), **self.names.wanted(given))
             new_state, value = self._split(result)
             stop = None
@@ -278,8 +369,8 @@ class Step:
             check_same(self.structure, new, "state", "the new state")
         except ValueError as error:
             raise ValueError(
-                f"{self.where}: the state must keep its structure from iteration to iteration: {error}; the step{place} "
-                "returns the new state, or (new state, value)."
+                f"{self.where}: the state must keep its structure from iteration to iteration: {error}; the step"
+                f"{place} returns the new state, or (new state, value)."
             ) from None
 
     def _checked_stop(self, stop: Any) -> Any:
@@ -308,47 +399,116 @@ class Step:
         inputs = self.inputs
         names = [*self.paths, *(item.name for item in inputs)]
         weak = [False] * len(self.state) + [item.weak for item in inputs]
-        leaves = [*state, *(as_leaf(self.where, item.name, value) for item, value in zip(inputs, values, strict=True))]
         count = len(self.state)
 
         def flat(traced: list[dlarray]) -> list[Any]:
             new_state, value, stop = self.resolve(traced[:count], traced[count:])
             return [*new_state, *value, *(() if stop is None else (stop,))]
 
-        try:
-            program, results, labels, broken = _core.trace(
-                flat, leaves, names, weak, contract, known, list(forced), watch
-            )
-        except Untraceable as error:
-            if known is not None:
-                raise
-            self.tabulate(error)
-            return self.trace(state, [item.value for item in self.inputs], contract)
-        self._check_results(program, results)
-        self.labels = labels
-        if program is not None and program.memory()["paths"] > MOST_PATHS:
-            raise TraceError(
-                f"{self.where}: the step{location(self.function)} has taken more than {MOST_PATHS} different paths; "
-                "each decision on a traced value (`if`, `while`, int(), an index) makes one, and a decision that "
-                "comes out differently in every iteration makes one for each; use numpy.where for what is not meant "
-                "as a path."
-            )
+        program, results, labels, broken = _core.trace(
+            flat, [*state, *values], names, weak, contract, known, list(forced), watch
+        )
+        self._check_results(results)
+        self.value_labels = labels[count : count + len(self.value_paths)]
+        if program is not None:
+            self._check_paths(program)
         return program, broken
 
-    def _check_results(self, program: Any, results: list[Any]) -> None:
+    def _check_results(self, results: list[Any]) -> None:
         """All paths must return the same dtypes and shapes."""
         kinds = [(leaf.dtype, leaf.shape) for leaf in results]
-        first = self.__dict__.setdefault("kinds", kinds)
-        for path, a, b in zip([*self.paths, *self.value_paths, "until"], first, kinds, strict=False):
+        if self.kinds is None:
+            self.kinds = kinds
+        for path, a, b in zip([*self.paths, *self.value_paths, "until"], self.kinds, kinds, strict=False):
             if a != b:
                 raise ShapeError(
                     f"{self.where}: {path} must have one dtype and shape on every path of the step"
                     f"{location(self.function)}; got {a[0]} {a[1]} and {b[0]} {b[1]}; make them equal."
                 )
 
+    def _check_paths(self, program: Any) -> None:
+        """Too many paths: functions of the iteration that decide often become tables, a step that does is refused."""
+        count = program.memory()["paths"]
+        if count > MOST_PATHS_OF_FUNCTIONS and self.iterations <= LONGEST_TABLE:
+            often = [name for name in self.functions if name not in self.tables and self._decides_often(program, name)]
+            if often:
+                raise Untraceable(often)
+        if count > MOST_PATHS:
+            raise TraceError(
+                f"{self.where}: the step{location(self.function)} has taken more than {MOST_PATHS:,} different paths; "
+                "each decision on a traced value (`if`, `while`, int(), an index) makes one, and a decision that "
+                "comes out differently in every iteration makes one for each; use numpy.where for what is not meant "
+                "as a path."
+            )
+
+    def _decides_often(self, program: Any, name: str) -> bool:
+        code = getattr(inspect.unwrap(self.functions[name]), "__code__", None)
+        if code is None or self.function_names[name].wanted(self.swept):
+            return False
+        last = max((line for _, _, line in code.co_lines() if line), default=code.co_firstlineno)
+        outcomes = 0
+        for _, _, seen, line in program.guards():
+            if line and line[0] == code.co_filename and code.co_firstlineno <= line[1] <= last:
+                outcomes += len(seen) - 1
+        return outcomes > MOST_PATHS_OF_FUNCTIONS // 2
+
     def tabulate(self, error: Untraceable) -> None:
-        """Call a function of the iteration for every iteration, since it cannot be traced."""
-        name, function = error.name, self.functions[error.name]
-        if self.iterations > 10_000_000 or self.function_names[name].wanted(self.swept):
-            raise error.__cause__ or error
-        self.tables[name] = np.array([float(function(k)) for k in range(1, self.iterations + 1)])
+        """Call functions of the iteration for every iteration, since they cannot be traced."""
+        names = list(error.names)
+        for name in names:  # and those whose results they take
+            names += [n for n in self.function_names[name].wanted(self.functions) if n not in names]
+            swept = self.function_names[name].wanted(self.swept)
+            if swept or self.iterations > LONGEST_TABLE or "batch" in self.function_names[name].required:
+                raise error.__cause__ or error
+        ordered = [name for name in self.functions if name in names and name not in self.tables]
+        rows: dict[str, list[Any]] = {name: [] for name in ordered}
+        fixed = {}
+        for name, value in self.hyper.items():
+            if name not in self.functions:
+                leaves, structure = flatten(value)
+                fixed[name] = unflatten(structure, [as_value(self.where, name, leaf) for leaf in leaves])
+        for iteration in range(1, max(self.iterations, 1) + 1):
+            k = _core.weak_scalar(float(iteration))
+            given = fixed | {"iteration": k}
+            given |= {name: table_entry(table, iteration) for name, table in self.tables.items()}
+            for name in ordered:
+                given[name] = self.functions[name](k, **self.function_names[name].wanted(given))
+                rows[name].append(flatten(given[name]))
+        for name in ordered:
+            structure = rows[name][0][1]
+            if any(found is not structure for _, found in rows[name]):
+                raise ValueError(
+                    f"{self.where}: the function for {name} must give one structure in all iterations; "
+                    f"check{location(self.functions[name])}."
+                )
+            columns, weak = [], []
+            for path, leaves in zip(
+                paths(structure, name), zip(*(row for row, _ in rows[name]), strict=True), strict=True
+            ):
+                made = [np.asarray(as_leaf(self.where, path, leaf)) for leaf in leaves]
+                if any(leaf.shape != made[0].shape for leaf in made):
+                    raise ShapeError(
+                        f"{self.where}: {path} must keep its shape; the function{location(self.functions[name])} gave "
+                        f"{', '.join(sorted({str(leaf.shape) for leaf in made}))}; make them equal."
+                    )
+                columns.append(np.stack(made))
+                weak.append(columns[-1].ndim == 1 and columns[-1].dtype == np.float64)
+            self.tables[name] = Table(structure, columns, weak)
+        self.value_structure, self.kinds = None, None
+
+
+def as_value(where: str, path: str, leaf: Any) -> dlarray:
+    """A leaf as the step sees it."""
+    return _core.weak_scalar(float(leaf)) if is_number(leaf) else as_leaf(where, path, leaf)
+
+
+def table_entry(table: Table, iteration: int) -> Any:
+    """What the function returned in an iteration."""
+    leaves = [column[iteration - 1] for column in table.columns]
+    return unflatten(
+        table.structure,
+        [
+            _core.weak_scalar(float(leaf)) if weak else dlarray(leaf)
+            for leaf, weak in zip(leaves, table.weak, strict=True)
+        ],
+    )

@@ -14,11 +14,12 @@ import numpy as np
 from dualtape import _core
 from dualtape._core import ShapeError, TraceError, dlarray, extractdata
 from dualtape.loops._checkpoint import Checkpoint
-from dualtape.loops._drive import STOPS, Meter, Progress, check_memory, drive
+from dualtape.loops._data import Data
+from dualtape.loops._drive import STOPS, Job, Meter, Progress, refuse_beyond
 from dualtape.loops._eager import run_eagerly
-from dualtape.loops._loop import Data, check_every, check_iterations, sources
+from dualtape.loops._loop import check_every, check_iterations
 from dualtape.loops._over import Over
-from dualtape.loops._remote import run_parts
+from dualtape.loops._remote import check_executor, run_parts
 from dualtape.loops._results import Runs
 from dualtape.loops._step import Names, Step, as_leaf, location
 from dualtape.tree import flatten, paths, unflatten
@@ -109,79 +110,53 @@ def sweep(
     source = Data(where, data, batch_size, shuffle)
     if threads is None:
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
-        raise ValueError(f"sweep: threads must be a whole number from 1; got {threads!r}.")
+    for name, given, example in (("threads", threads, 1), ("lanes", lanes, 64)):
+        if given is not None and (isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1):
+            raise ValueError(f"sweep: {name} must be a whole number from 1; got {given!r}; {name}={example} works.")
+    check_executor(executor)
+    refuse_beyond(where, 8 * over.size * len(over.names), f"the hyperparameters of {over.size:,} runs")
     columns = over.columns()
     start, starts, used = starting_points(where, state, columns, over.size)
-    maker = Step(where, step, start, hyperparameters, columns, until, source.batch(1), seed, iterations)
+    maker = Step(where, step, start, hyperparameters, columns, until, source, seed, iterations)
     maker.check_extra(used)
     begin = time.perf_counter()
     if not compiled:
-        return sweep_eagerly(maker, source, over, starts, iterations, every, progress, begin)
-
-    def values_of(run: int, iteration: int) -> list[Any]:
-        return inputs_of(maker, source, run, iteration)
-
-    program, _ = maker.trace([dlarray(leaf[0]) for leaf in starts], values_of(0, 1), contract)
-    check_memory(where, over.size, iterations // every if every else 0, maker.state, maker.kinds[len(maker.state) :])
-    settings = {
-        "values": len(maker.value_paths),
-        "until": until is not None,
-        "sources": sources(maker),
-        "iterations": iterations,
-        "record_every": every,
-        "lanes": lanes or 0,
-        "batches": source.core,
-    }
-    core = _core.Sweep(program=program, count=over.size, state=starts, first_stream=0, **settings)
-    meter = Meter(progress, over.size, "run")
-    keeper = Checkpoint.of(where, checkpoint, checkpoint_every, core, program, maker)
+        if checkpoint is not None or executor is not None:
+            raise ValueError(
+                "sweep: a checkpoint and an executor need compiled=True; got compiled=False; leave them out to debug."
+            )
+        return sweep_eagerly(maker, over, starts, every, Meter(where, progress, over.size, "run"), begin)
+    keeper = Checkpoint(where, checkpoint, checkpoint_every)
+    meter = Meter(where, progress, over.size, "run")
+    job = Job(maker, starts, over.size, every, contract, lanes or 0, keeper)
     if executor is not None:
-        program, interrupted = run_parts(
-            maker, core, program, settings, values_of, contract, executor, meter, keeper
-        )
+        run_parts(job, executor, meter, threads)
     else:
-        program, interrupted = drive(
-            maker, core, program, values_of, contract, min(threads, over.size), meter, keeper.maybe_write
-        )
+        job.run(meter, min(threads, over.size))
     keeper.write()
-    counters = core.counters()
+    return finish(job, over, time.perf_counter() - begin)
+
+
+def finish(job: Job, over: Over, seconds: float) -> Runs:
+    """All runs of a sweep as Runs."""
+    step, core, counters = job.step, job.core, job.core.counters()
+
+    def shaped(structure: Any, leaves: list[Any]) -> Any:
+        return unflatten(structure, [leaf.reshape(over.shape + leaf.shape[1:]) for leaf in leaves])
+
+    iterations = core.iterations
     return Runs(
         over=over,
-        state=shaped(maker.structure, core.state, over.shape),
-        value=shaped(maker.value_structure, core.value, over.shape) if core.value else None,
-        history=shaped(maker.value_structure, core.history, over.shape) if core.history else None,
-        iterations=core.iterations.reshape(over.shape),
+        state=shaped(step.structure, core.state),
+        value=shaped(step.value_structure, core.value) if core.value else None,
+        history=shaped(step.value_structure, core.history) if core.history else None,
+        iterations=iterations.reshape(over.shape),
         stopped=STOPS[core.stopped].reshape(over.shape),
-        record_every=every or None,
-        seconds=time.perf_counter() - begin,
+        record_every=job.every or None,
+        seconds=seconds,
         useful=counters["done"] / counters["computed"] if counters["computed"] else 1.0,
-        why=lambda run: explain(maker, source, core, run, contract),
+        why=lambda run: explain(step, run, int(iterations[run]), [leaf[run] for leaf in core.state], job.contract),
     )
-
-
-def shaped(structure: Any, leaves: list[Any], shape: tuple[int, ...]) -> Any:
-    return unflatten(structure, [leaf.reshape(shape + leaf.shape[1:]) for leaf in leaves])
-
-
-def inputs_of(maker: Step, source: Data, run: int, iteration: int) -> list[Any]:
-    """The inputs of the step at an iteration of a run."""
-    batch = iter(source.batch_leaves(iteration))
-    out = []
-    for item in maker.inputs:
-        value = item.value
-        if item.source == "swept":
-            value = maker.swept[item.name][run]
-        elif item.source == "iteration":
-            value = float(iteration)
-        elif item.source == "stream":
-            value = float(run)
-        elif item.source == "table":
-            value = float(maker.tables[item.name][iteration - 1])
-        elif item.source == "batch":
-            value = next(batch)
-        out.append(value)
-    return out
 
 
 def starting_points(where: str, state: Any, columns: dict[str, Any], count: int) -> tuple[Any, list[Any], list[str]]:
@@ -210,7 +185,9 @@ def starting_points(where: str, state: Any, columns: dict[str, Any], count: int)
     try:
         return rows[0], [np.stack([np.asarray(leaf) for leaf in column]) for column in zip(*table, strict=True)], used
     except ValueError:
-        raise ShapeError(f"{where}: the starts of all runs must have the same shapes; check{location(state)}.") from None
+        raise ShapeError(
+            f"{where}: the starts of all runs must have the same shapes; check{location(state)}."
+        ) from None
 
 
 def traced_starts(where: str, state: Any, columns: dict[str, Any], used: list[str], count: int) -> Any:
@@ -218,53 +195,77 @@ def traced_starts(where: str, state: Any, columns: dict[str, Any], used: list[st
     structure: list[Any] = []
 
     def begin(_: Any, **given: Any) -> Any:
-        made = state(**given)
-        leaves, found = flatten(made)
+        leaves, found = flatten(state(**{name: given[name] for name in used}))
+        if structure and found is not structure[0]:
+            raise ValueError(
+                f"{where}: the function of the start{location(state)} must give one structure for all runs."
+            )
         structure[:] = [found]
         return (), [as_leaf(where, path, leaf) for path, leaf in zip(paths(found, "state"), leaves, strict=True)]
 
     picked = {name: columns[name] for name in used}
-    maker = Step(where, begin, (), {}, picked, None, None, 0, 1)
-    none = Data(where, None, None, None)
-    program, _ = maker.trace([], inputs_of(maker, none, 0, 1), False)
-    core = _core.Sweep(
-        program=program, count=count, state=[], values=len(maker.value_paths), until=False, sources=sources(maker),
-        iterations=1, record_every=0, first_stream=0, lanes=0, batches=None,
-    )  # fmt: skip
-    drive(maker, core, program, lambda run, k: inputs_of(maker, none, run, k), False, 1, Meter(None, 0, ""))
-    leaves = core.value
-    return unflatten(structure[0], [dlarray(leaf[0]) for leaf in leaves]), leaves, used
+    maker = Step(where, begin, (), {}, picked, None, Data(where), 0, 1)
+    job = Job(maker, [], count, 0, False, 0, Checkpoint(where, None, 1))
+    job.run(Meter(where, None, count, "run"), 1)
+    leaves, labels = job.core.value, maker.value_labels
+    first = [_core.with_labels(dlarray(leaf[0]), label) for leaf, label in zip(leaves, labels, strict=True)]
+    return unflatten(structure[0], first), leaves, used
 
 
-def sweep_eagerly(
-    maker: Step, source: Data, over: Over, starts: list[Any], iterations: int, every: int, progress: Any, begin: float
-) -> Runs:
+def sweep_eagerly(step: Step, over: Over, starts: list[Any], every: int, meter: Meter, begin: float) -> Runs:
     """The same sweep in Python, run by run."""
     found = []
-    meter = Meter(progress, over.size, "run")
-    for run in range(over.size):
-        state = [dlarray(leaf[run]) for leaf in starts]
-        found.append(run_eagerly(maker, source, iterations, every, Meter(None, 0, ""), run, state))
-        meter.show(run + 1)
-    meter.close()
+    quiet = Meter(step.where, None, 0, "it")
+    interrupted = False
+    iterations = step.iterations
+    try:
+        for run in range(over.size):
+            found.append(run_eagerly(step, every, quiet, run, step.labelled(leaf[run] for leaf in starts)))
+            if found[-1].stopped == "interrupted":
+                interrupted = True
+                break
+            meter.show(run + 1)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        meter.close()
+    if interrupted:
+        step.iterations = 0
+        while len(found) < over.size:  # what has not begun
+            rest = run_eagerly(step, every, quiet, 0, step.labelled(leaf[len(found)] for leaf in starts))
+            rest.stopped = "interrupted"
+            found.append(rest)
+        step.iterations = iterations
     records = iterations // every if every else 0
+    like = next((run for run in found if run.value is not None), None)
+    done = np.array([run.iterations for run in found], np.int64)
 
     def stacked(trees: list[Any], length: int | None = None) -> Any:
-        structure = flatten(trees[0])[1]
-        columns = zip(*(flatten(tree)[0] for tree in trees), strict=True)
-        return unflatten(structure, [stack([as_numbers(leaf) for leaf in c], length, over.shape) for c in columns])
+        """Trees of all runs in one; where there is none, and where records end, stands NaN."""
+        model, structure = flatten(next(tree for tree in trees if tree is not None))
+        columns = []
+        for i, leaf in enumerate(map(as_numbers, model)):
+            shape = leaf.shape if length is None else (length, *leaf.shape[1:])
+            full = np.full((len(trees), *shape), math.nan if leaf.dtype.kind == "f" else 0, leaf.dtype)
+            for run, tree in enumerate(trees):
+                if tree is not None:
+                    given = as_numbers(flatten(tree)[0][i])
+                    place: Any = run if length is None else (run, slice(given.shape[0]))
+                    full[place] = given
+            columns.append(full.reshape(over.shape + shape))
+        return unflatten(structure, columns)
 
+    states = [flatten(run.state)[0] for run in found]
     return Runs(
         over=over,
         state=stacked([run.state for run in found]),
-        value=stacked([run.value for run in found]) if found[0].value is not None else None,
-        history=stacked([run.history for run in found], records) if found[0].history is not None else None,
-        iterations=np.array([run.iterations for run in found], np.int64).reshape(over.shape),
+        value=stacked([run.value for run in found]) if like else None,
+        history=stacked([run.history for run in found], records) if like and every else None,
+        iterations=done.reshape(over.shape),
         stopped=np.array([run.stopped for run in found]).reshape(over.shape),
         record_every=every or None,
         seconds=time.perf_counter() - begin,
-        useful=1.0,
-        why=None,
+        why=lambda run: explain(step, run, int(done[run]), states[run], False),
     )
 
 
@@ -272,24 +273,10 @@ def as_numbers(leaf: Any) -> Any:
     return np.asarray(extractdata(leaf) if isinstance(leaf, dlarray) else leaf)
 
 
-def stack(leaves: list[Any], length: int | None, shape: tuple[int, ...]) -> Any:
-    """Leaves of all runs in one array; records are filled up with NaN to `length`."""
-    if length is not None:
-        filled = []
-        for leaf in leaves:
-            full = np.full((length, *leaf.shape[1:]), math.nan)
-            full[: leaf.shape[0]] = leaf
-            filled.append(full)
-        leaves = filled
-    both = np.stack(leaves)
-    return both.reshape(shape + both.shape[1:])
-
-
-def explain(maker: Step, source: Data, core: Any, run: int, contract: bool) -> str:
+def explain(step: Step, run: int, iteration: int, state: list[Any], contract: bool) -> str:
     """Which operation made a run infinite or NaN: the last iteration again, with a watch on every result."""
-    iteration = int(core.iterations[run])
-    state = [dlarray(leaf[run]) for leaf in core.state]
-    _, broken = maker.trace(state, inputs_of(maker, source, run, iteration), contract, None, (), True)
+    leaves = step.labelled(np.asarray(leaf) for leaf in state)
+    _, broken = step.trace(leaves, step.values(run, iteration), contract, None, (), True)
     if broken is None:
         return (
             f"run {run}, iteration {iteration}: it broke by a rounding that only the compiled step makes; in plain "
@@ -297,6 +284,3 @@ def explain(maker: Step, source: Data, core: Any, run: int, contract: bool) -> s
         )
     what, line = broken
     return f"run {run}, iteration {iteration}: {what}, at {line}"
-
-
-__all__ = ["sweep"]
