@@ -50,7 +50,7 @@ class Layer:
     kind: str = dataclasses.field(default="relu", metadata={"static": True})
 
 
-# ---- the key terms, with the numbers of shared/matlab.md -------------------------------------------------------------
+# ---- the key terms, with the numbers of shared/matlab.md --------------------------------------------------------
 
 # name -> (learning rate, iteration -> (loss before, x1, x2, loss after))
 KEY_TERMS: dict[str, tuple[Any, dict[int, tuple[float, float, float, float]]]] = {
@@ -152,8 +152,20 @@ def adam(epsilon_mode: str) -> Callable[..., Any]:
 
 ZERO, START = (0.0, 0.0), (2.0, 2.0)
 OPTIMIZERS = {
-    "sgdm": (sgdm, (START, ZERO), 0.01, (1.82, 2.04, 2.29140176), (0.990249801890134, 0.982953662118219, 1.00631206318675e-4)),
-    "sgdm 0.1": (sgdm, (START, ZERO), 0.1, (0.2, 2.4, 6.2096), (1.02351415338759, 1.05866829611671, 6.75838617908514e-4)),
+    "sgdm": (
+        sgdm,
+        (START, ZERO),
+        0.01,
+        (1.82, 2.04, 2.29140176),
+        (0.990249801890134, 0.982953662118219, 1.00631206318675e-4),
+    ),
+    "sgdm 0.1": (
+        sgdm,
+        (START, ZERO),
+        0.1,
+        (0.2, 2.4, 6.2096),
+        (1.02351415338759, 1.05866829611671, 6.75838617908514e-4),
+    ),
     "rmsprop": (
         rmsprop, (START, ZERO), 0.01, (1.96837722345387, 2.03162277635168, None),
         (1.39799998871564, 2.07519897026659, 0.172995423481777),
@@ -185,7 +197,7 @@ def test_sgdm_without_momentum_is_gradient_descent() -> None:
     assert_same_bits(run.state[0], dt.loop(descent, START, iterations=100, learn_rate=0.1).state)
 
 
-# ---- states and values ----------------------------------------------------------------------------------------------
+# ---- states and values ------------------------------------------------------------------------------------------
 
 
 def halve(state: Any) -> Any:
@@ -303,7 +315,7 @@ def test_one_iteration() -> None:
     assert float(compiled.state) == 1.0
 
 
-# ---- hyperparameters ------------------------------------------------------------------------------------------------
+# ---- hyperparameters --------------------------------------------------------------------------------------------
 
 S = dt.schedules
 SCHEDULES: dict[str, Any] = {
@@ -323,7 +335,7 @@ SCHEDULES: dict[str, Any] = {
     "every third": lambda iteration: 0.1 if iteration % 3 == 0 else 0.05,
     "math": lambda iteration: 0.1 * math.exp(-0.05 * iteration),
     "math after a while": lambda iteration: 0.1 if iteration < 25 else math.sqrt(1 / iteration) / 10,
-    "list": lambda iteration, table=[0.1 / k for k in range(1, 61)]: table[int(iteration) - 1],  # noqa: B006
+    "list": lambda iteration, table=[0.1 / k for k in range(1, 61)]: table[int(iteration) - 1],
     "numpy": lambda iteration: 0.1 * np.exp(-0.05 * iteration),
     "a number": lambda iteration: 0.05,
 }
@@ -444,7 +456,7 @@ def test_another_value_needs_no_other_program() -> None:
     assert len(traced) == 1
 
 
-# ---- decisions ------------------------------------------------------------------------------------------------------
+# ---- decisions --------------------------------------------------------------------------------------------------
 
 
 def test_branching_steps() -> None:
@@ -487,7 +499,7 @@ def test_a_path_that_fails_when_it_is_met() -> None:
         assert not _core.is_tracing()
 
 
-# ---- until ----------------------------------------------------------------------------------------------------------
+# ---- until ------------------------------------------------------------------------------------------------------
 
 UNTILS: dict[str, tuple[Callable[..., Any], int]] = {
     "state": (lambda state: state < 0.1, 4),
@@ -521,12 +533,14 @@ def test_until_in_the_last_iteration_is_until() -> None:
     assert dt.loop(lambda x: x * 0.5, 1.0, iterations=3, until=lambda x: x < 0.1).stopped == "iterations"
 
 
-# ---- records --------------------------------------------------------------------------------------------------------
+# ---- records ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 10, 11, None])
 def test_record_every(every: int | None) -> None:
-    compiled, plain = by_hand(lambda x, iteration: (x + 1, {"k": iteration, "x": x}), 0.0, iterations=10, record_every=every)
+    compiled, plain = by_hand(
+        lambda x, iteration: (x + 1, {"k": iteration, "x": x}), 0.0, iterations=10, record_every=every
+    )
     assert_same_run(compiled, plain)
     if every is None:
         assert compiled.history is None
@@ -550,7 +564,7 @@ def test_a_history_ends_where_the_run_ends() -> None:
     np.testing.assert_array_equal(run.history, [0.25, 0.03125])
 
 
-# ---- numbers that are not finite -------------------------------------------------------------------------------------
+# ---- numbers that are not finite --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("rate", "iterations"), [(0.22, 10), (0.25, 8), (0.30, 7)])
@@ -579,7 +593,7 @@ def test_only_the_state_must_be_finite() -> None:
     assert np.isinf(run.history[2])
 
 
-# ---- minibatches ----------------------------------------------------------------------------------------------------
+# ---- minibatches ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shuffle", [None, 0, 7])
@@ -647,7 +661,7 @@ def test_epochs_and_schedules_meet() -> None:
     np.testing.assert_allclose(compiled.history, np.repeat([0.1, 0.05, 0.025], 3))
 
 
-# ---- random numbers -------------------------------------------------------------------------------------------------
+# ---- random numbers ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(random_missing, reason="dualtape.random is a stand-in")
@@ -659,7 +673,7 @@ def test_random_numbers() -> None:
     assert (other.history[1:] != compiled.history[1:]).all()
 
 
-# ---- progress and Ctrl-C --------------------------------------------------------------------------------------------
+# ---- progress and Ctrl-C ----------------------------------------------------------------------------------------
 
 
 def slow(x: Any, iteration: Any) -> Any:
@@ -756,7 +770,7 @@ def test_a_real_ctrl_c() -> None:
     assert lines == ["interrupted True True", "['interrupted'] True"]
 
 
-# ---- nothing is left open -------------------------------------------------------------------------------------------
+# ---- nothing is left open ---------------------------------------------------------------------------------------
 
 
 def test_loops_inside_functions_that_are_differentiated() -> None:

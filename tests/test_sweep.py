@@ -36,7 +36,7 @@ def assert_each_as_alone(step: Any, start: Any, runs: Any, indices: Any = None, 
         assert_same_run(runs[index], alone(step, start, runs, index, **options))
 
 
-# ---- the key terms: where it converges, cycles and diverges -----------------------------------------------------------
+# ---- the key terms: where it converges, cycles and diverges -----------------------------------------------------
 
 
 def test_bifurcations_of_the_key_terms() -> None:
@@ -129,7 +129,7 @@ def test_a_swept_optimizer() -> None:
     assert runs.value[3, 1] < 1e-2
 
 
-# ---- where runs come from ---------------------------------------------------------------------------------------------
+# ---- where runs come from ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -272,7 +272,7 @@ def test_labelled_states() -> None:
         np.testing.assert_array_equal(runs.state[index], np.asarray(dt.loop(step, start, iterations=20, a=a).state))
 
 
-# ---- runs that stop at different times ------------------------------------------------------------------------------
+# ---- runs that stop at different times --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 61])
@@ -339,7 +339,7 @@ def test_values_of_every_dtype() -> None:
     assert_each_as_alone(step, start, runs, iterations=9, until=lambda x: x[0] < 0.2)
 
 
-# ---- decisions ------------------------------------------------------------------------------------------------------
+# ---- decisions --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("until", [None, lambda state, value: abs(value) < 1e-3])
@@ -420,7 +420,7 @@ def test_random_numbers_differ_from_run_to_run() -> None:
     assert_same_run(runs[0], dt.loop(noisy, 0.0, iterations=30, record_every=1, seed=1, scale=1.0))
 
 
-# ---- progress and Ctrl-C ----------------------------------------------------------------------------------------------
+# ---- progress and Ctrl-C ----------------------------------------------------------------------------------------
 
 
 def slow(x: Any, a: Any, iteration: Any) -> Any:
@@ -483,7 +483,7 @@ def test_ctrl_c_in_python() -> None:
     assert np.isnan(runs.history[2]).all()
 
 
-# ---- memory ---------------------------------------------------------------------------------------------------------
+# ---- memory -----------------------------------------------------------------------------------------------------
 
 
 def test_what_does_not_fit_is_refused_before_any_work() -> None:
@@ -495,7 +495,9 @@ def test_what_does_not_fit_is_refused_before_any_work() -> None:
         (1.0, {"iterations": 10**12, "record_every": 10}),
         (np.ones((100, 100)), {"iterations": 10**9, "record_every": 1000}),
     ):
-        with pytest.raises(MemoryError, match=r"sweep: [\d,]+ bytes are needed for 1,000 runs with [\d,]+ records each"):
+        with pytest.raises(
+            MemoryError, match=r"sweep: [\d,]+ bytes are needed for 1,000 runs with [\d,]+ records each"
+        ):
             dt.sweep(step, start, over=over, **options)
     large = dt.grid(a=np.linspace(0, 1, 100_000), b=np.linspace(0, 1, 100_000), c=np.linspace(0, 1, 1000))
     with pytest.raises(MemoryError, match=r"sweep: 240,000,000,000,000 bytes are needed for the hyperparameters of"):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// `_core.Sweep`: runs of a step inside the core, driven in slices of time by python/dualtape/loops. A slice runs without
-// the interpreter lock; between slices Python looks at signals, shows progress, writes checkpoints, and traces the
-// paths that are missing.
+// `_core.Sweep`: runs of a step inside the core, driven in slices of time by python/dualtape/loops. A slice runs
+// without the interpreter lock; between slices Python looks at signals, shows progress, writes checkpoints, and traces
+// the paths that are missing.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -28,8 +28,8 @@ Array own(const char* what, const py::handle& object) { return array_from(what, 
 
 Source source_from(const py::tuple& item) {
   static const std::map<std::string, Source::Kind> kinds = {
-      {"fixed", Source::Kind::fixed},   {"swept", Source::Kind::swept},   {"iteration", Source::Kind::iteration},
-      {"table", Source::Kind::table},   {"stream", Source::Kind::stream}, {"batch", Source::Kind::batch},
+      {"fixed", Source::Kind::fixed}, {"swept", Source::Kind::swept},   {"iteration", Source::Kind::iteration},
+      {"table", Source::Kind::table}, {"stream", Source::Kind::stream}, {"batch", Source::Kind::batch},
   };
   Source out;
   out.kind = kinds.at(item[0].cast<std::string>());
@@ -175,7 +175,8 @@ class Sweep {
     if (!plan_) plan_.emplace(program_, settings_, runs_);
     const exec::Code& code = *plan_->step().code;
     std::int64_t instructions = 0;
-    for (const exec::Segment& segment : code.segments) instructions += static_cast<std::int64_t>(segment.instructions.size());
+    for (const exec::Segment& segment : code.segments)
+      instructions += static_cast<std::int64_t>(segment.instructions.size());
     py::dict out;
     out["lanes"] = plan_->lanes();
     out["asynchronous"] = plan_->asynchronous();

@@ -156,7 +156,8 @@ PyObject* copy(PyObject* self, PyObject*) {
   return guarded([&] {
     const Var& x = var_of(self);
     // A tracked value is never written in place while its tape needs it, so sharing it is a copy already.
-    return make_labelled(x.is_dual() || x.has_node() || tape::is_recorded(x) ? x : Var(x.value().copy()), labels_of(self));
+    return make_labelled(x.is_dual() || x.has_node() || tape::is_recorded(x) ? x : Var(x.value().copy()),
+                         labels_of(self));
   });
 }
 

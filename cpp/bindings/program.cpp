@@ -29,7 +29,8 @@ std::string place(const program::Line& line) { return line.file + ":" + std::to_
 
 [[noreturn]] void refuse_survivors(const std::vector<program::Line>& lines) {
   std::string text =
-      "trace: a traced value was stored outside of the function, in a list or an attribute, say; a program would not do "
+      "trace: a traced value was stored outside of the function, in a list or an attribute, say; a program would not "
+      "do "
       "that when it runs, because it sees only what is returned; return the value instead. It was computed ";
   text += lines[0].number ? "at " + place(lines[0]) : "by the package";
   if (lines[0].number && !lines[0].function.empty()) text += ", in " + lines[0].function;
@@ -138,8 +139,7 @@ py::list guards(const PyProgram& self) {
         if (segment.is_leaf()) return;
         py::list outcomes;
         for (const program::Branch& branch : segment.branches) outcomes.append(branch.outcome);
-        out.append(py::make_tuple(segment.decision,
-                                  segment.decided == program::Decision::truth ? "truth" : "integer",
+        out.append(py::make_tuple(segment.decision, segment.decided == program::Decision::truth ? "truth" : "integer",
                                   py::tuple(outcomes), line_of(graph, segment.line)));
       },
       [](std::uint32_t) {});
@@ -149,7 +149,8 @@ py::list guards(const PyProgram& self) {
 py::dict memory(const PyProgram& self) {
   const exec::Code& code = *self.program->part().code;
   std::int64_t instructions = 0;
-  for (const exec::Segment& segment : code.segments) instructions += static_cast<std::int64_t>(segment.instructions.size());
+  for (const exec::Segment& segment : code.segments)
+    instructions += static_cast<std::int64_t>(segment.instructions.size());
   std::int64_t leaves = 0;
   for (const program::Segment& segment : self.program->graph().segments) leaves += segment.is_leaf();
   py::dict out;
@@ -193,12 +194,12 @@ py::list results(const PyProgram& self) {
 
 void bind_program(py::module_& module) {
   py::class_<PyProgram>(module, "Program", "A traced function, flat and immutable.")
-      .def("text", [](const PyProgram& self) { return self.program->text(); }, "Numbered instructions.")
-      .def("dot", [](const PyProgram& self) { return self.program->dot(); }, "The graph for Graphviz.")
-      .def("save", [](const PyProgram& self) { return py::bytes(self.program->save()); }, "The bytes of its file.")
-      .def_static(
-          "load", [](const py::bytes& bytes) { return PyProgram{Program::load(std::string_view(bytes))}; },
-          py::arg("bytes"), "The program in a file's bytes.")
+      .def(
+          "text", [](const PyProgram& self) { return self.program->text(); }, "Numbered instructions.")
+      .def(
+          "dot", [](const PyProgram& self) { return self.program->dot(); }, "The graph for Graphviz.")
+      .def(
+          "save", [](const PyProgram& self) { return py::bytes(self.program->save()); }, "The bytes of its file.")
       .def_property_readonly("contraction", [](const PyProgram& self) { return self.program->contraction(); })
       .def("instructions", &instructions, "(number, op, operands, dtype, shape, line) of each node.")
       .def("constants", &constants, "(value, line) of each captured constant.")
@@ -206,10 +207,14 @@ void bind_program(py::module_& module) {
       .def("inputs", &inputs, "(name, dtype, shape, weak) of each input.")
       .def("results", &results, "(dtype, shape) of each result.")
       .def("memory", &memory, "Sizes: instructions, paths, values and bytes.");
-  module.def("trace", &trace, py::arg("function"), py::arg("values"), py::arg("names"), py::arg("weak"),
-             py::arg("contraction") = true, py::arg("known") = py::none(), py::arg("forced") = std::vector<std::int64_t>(),
-        py::arg("watch") = false,
-             "Runs a function of a list of leaves on traced values: (program or None, results, labels, first op to break).");
+  module.def(
+      "load_program", [](const py::bytes& bytes) { return PyProgram{Program::load(std::string_view(bytes))}; },
+      py::arg("bytes"), "The program in a file's bytes.");
+  module.def(
+      "trace", &trace, py::arg("function"), py::arg("values"), py::arg("names"), py::arg("weak"),
+      py::arg("contraction") = true, py::arg("known") = py::none(), py::arg("forced") = std::vector<std::int64_t>(),
+      py::arg("watch") = false,
+      "Runs a function of a list of leaves on traced values: (program or None, results, labels, first op to break).");
   module.def(
       "weak_scalar", [](double value) { return steal(make_dlarray(Var(Array::weak_scalar(value)))); }, py::arg("value"),
       "A number that takes the dtype of what it meets, as Python's do, but computes as dlarrays do.");
@@ -224,11 +229,15 @@ void bind_program(py::module_& module) {
         return py::make_tuple(reinterpret_cast<std::uintptr_t>(value.buffer().data()), value.offset());
       },
       py::arg("x"), "What changes when a dlarray gets another value, while somebody holds the old one.");
-  module.def("is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
-  module.def("user_line", [] {
-    const SourceLine line = user_line();
-    return py::make_tuple(line.file, line.line, line.function);
-  }, "(file, line, function) of the innermost Python code that is not the package's.");
+  module.def(
+      "is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
+  module.def(
+      "user_line",
+      [] {
+        const SourceLine line = user_line();
+        return py::make_tuple(line.file, line.line, line.function);
+      },
+      "(file, line, function) of the innermost Python code that is not the package's.");
 }
 
 }  // namespace dualtape::bindings

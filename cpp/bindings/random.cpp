@@ -18,8 +18,8 @@ py::object random_uniform(const py::object& seed, const py::object& stream, cons
                           std::int64_t draw, const py::object& shape, const py::object& dtype) {
   const auto key = [](const py::object& object) { return operand("random", object.ptr()); };
   const Dims dims = dims_from("random", "an extent", shape.ptr());
-  return py::reinterpret_steal<py::object>(make_dlarray(tape::random_uniform(
-      key(seed), key(stream), key(iteration), draw, dims, dtype_from("random", dtype.ptr()))));
+  return py::reinterpret_steal<py::object>(make_dlarray(
+      tape::random_uniform(key(seed), key(stream), key(iteration), draw, dims, dtype_from("random", dtype.ptr()))));
 }
 
 py::array random_permutation(std::int64_t n, std::uint64_t seed, std::uint64_t epoch) {

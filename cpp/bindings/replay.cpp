@@ -226,15 +226,15 @@ py::object bind(const py::object& object, const py::list& inputs, const py::list
 
 PyTypeObject* make_type(const char* name, const char* doc, int size, destructor dealloc, Py_ssize_t call_offset) {
   static std::vector<std::vector<PyMemberDef>*> members;  // for the life of the process
-  members.push_back(new std::vector<PyMemberDef>{
-      {"__vectorcalloffset__", T_PYSSIZET, call_offset, READONLY, nullptr}, {nullptr, 0, 0, 0, nullptr}});
+  members.push_back(new std::vector<PyMemberDef>{{"__vectorcalloffset__", T_PYSSIZET, call_offset, READONLY, nullptr},
+                                                 {nullptr, 0, 0, 0, nullptr}});
   PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>(doc)},
                          {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                          {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
                          {Py_tp_members, members.back()->data()},
                          {0, nullptr}};
-  PyType_Spec spec{name, size, 0,
-                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  PyType_Spec spec{name, size, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                   slots};
   return reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
 }
 

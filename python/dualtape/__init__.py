@@ -18,7 +18,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from dualtape import tree
+from dualtape import random, tree
 from dualtape._core import (
     DTypeError,
     Dual,
@@ -53,6 +53,7 @@ from dualtape.functions import (
 from dualtape.hessians import hessian, hvp
 from dualtape.labels import dims, finddim, isdlarray, stripdims
 from dualtape.lbfgs import LbfgsState, lbfgsupdate
+from dualtape.loops import Over, Run, Runs, grid, loop, points, sweep
 from dualtape.operators import dldivergence, dljacobian, dllaplacian
 from dualtape.program import Program, trace
 from dualtape.reverse import grad, jacrev, value_and_grad, vjp
@@ -68,10 +69,8 @@ from dualtape.updates import (
     threshold_l2norm,
 )
 
-from dualtape.loops import Over, Run, Runs, grid, loop, points, sweep
-
 if TYPE_CHECKING:
-    from dualtape import numpy, optim, plots, random, schedules, scipy
+    from dualtape import numpy, optim, plots, schedules, scipy
 else:
 
     def _later(name: str) -> ModuleType:
@@ -102,6 +101,18 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     "stripdims",
     "finddim",
     "isdlarray",
+    # programs and loops
+    "dlaccelerate",
+    "AcceleratedFunction",
+    "trace",
+    "Program",
+    "loop",
+    "sweep",
+    "grid",
+    "points",
+    "Over",
+    "Run",
+    "Runs",
     # updates
     "dlupdate",
     "sgdmupdate",
@@ -144,6 +155,7 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     "numpy",
     "optim",
     "plots",
+    "random",
     "schedules",
     "scipy",
     "tree",

@@ -41,7 +41,9 @@ def is_users(function: Any) -> bool:
         return False
     if (function.__module__ or "").partition(".")[0] == PACKAGE:
         return False
-    return "site-packages" not in function.__code__.co_filename and not function.__code__.co_filename.startswith("<frozen")
+    return "site-packages" not in function.__code__.co_filename and not function.__code__.co_filename.startswith(
+        "<frozen"
+    )
 
 
 def code_names(code: types.CodeType) -> Iterator[str]:
@@ -158,7 +160,7 @@ class Captures:
             link.flags.writeable = False
         self._add(label, lambda: not any(link.flags.writeable for link in chain))
 
-    def _add(self, label: str, check: Check) -> None:
+    def _add(self, label: str, check: Any) -> None:
         self.checks.append((label, check))
 
 

@@ -88,6 +88,7 @@ class AcceleratedFunction:
                 "dlaccelerate(fun), not dlaccelerate(fun(x))."
             )
         functools.update_wrapper(self, function)
+        self.__name__ = str(getattr(function, "__name__", type(function).__name__))
         self._function = function
         self.enabled = True
         self.cache_size = cache_size
@@ -297,7 +298,9 @@ class AcceleratedFunction:
 @overload
 def dlaccelerate(fun: Callable[..., Any], /, *, cache_size: int = ...) -> AcceleratedFunction: ...
 @overload
-def dlaccelerate(fun: None = None, /, *, cache_size: int = ...) -> Callable[[Callable[..., Any]], AcceleratedFunction]: ...
+def dlaccelerate(
+    fun: None = None, /, *, cache_size: int = ...
+) -> Callable[[Callable[..., Any]], AcceleratedFunction]: ...
 def dlaccelerate(fun: Any = None, /, *, cache_size: int = 50) -> Any:
     """Make a function remember its traces, so that calls after the first one run inside the core.
 

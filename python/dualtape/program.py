@@ -234,15 +234,16 @@ class Program:
         if replayer.direct and not kwargs:
             results = replayer.replay(*args)
             if type(results) is tuple:
-                return replayer.build(results) if replayer.simple else replayer.finish(results)
+                return replayer.build(results) if replayer.simple else replayer.finish(results)  # type: ignore[misc]
         return self._call_slowly(args, kwargs)
 
     def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operands = self._replayer.operands(args, kwargs)
         if operands is None:
             raise ValueError(
-                f"{self._signature()}: the arguments must be laid out as they were when the function was traced, with the "
-                f"same integers, strings and flags; got {flatten((args, kwargs))[1]!r}; trace the function on these."
+                f"{self._signature()}: the arguments must be laid out as they were when the function was traced, "
+                f"with the same integers, strings and flags; got {flatten((args, kwargs))[1]!r}; "
+                "trace the function on these."
             )
         while True:
             results = self._replayer.replay(*operands)
@@ -269,7 +270,9 @@ class Program:
                     "made for fixed shapes; trace the function on this one, or use dlaccelerate."
                 )
             if given.dtype != np.dtype(dtype):
-                raise DTypeError(f"{self._signature()}: {name} must be {dtype}; got {given.dtype}; convert it with astype.")
+                raise DTypeError(
+                    f"{self._signature()}: {name} must be {dtype}; got {given.dtype}; convert it with astype."
+                )
         raise TraceError(f"{self._signature()}: the arguments cannot be replayed; call the function itself.")
 
     def _grow(self, args: tuple[Any, ...], kwargs: dict[str, Any], forced: list[int]) -> None:
@@ -277,7 +280,7 @@ class Program:
             guard = self._core.guards()
             lines = sorted({f"{line[0]}:{line[1]}" for *_, line in guard if line})
             raise TraceError(
-                f"{self._signature()}: a decision came out in a way that was never traced, and a program that was loaded "
+                f"{self._signature()}: a decision came out in a way that was never traced, and a loaded program "
                 f"cannot trace; decisions are at {', '.join(lines) or 'unknown lines'}; trace the function on such "
                 "arguments too before saving."
             )
@@ -396,7 +399,7 @@ class Program:
         start = len(MAGIC) + 8
         if not data.startswith(MAGIC) or start + size > len(data):
             raise ValueError(f"Program.load({os.fspath(path)!r}): this is no file of a program, or it is cut off.")
-        core = _core.Program.load(data[start + size :])
+        core = _core.load_program(data[start + size :])
         try:
             head = json.loads(data[start : start + size])
             call = Call(
@@ -421,7 +424,7 @@ MAGIC = b"dualtape Program file 1\n"
 
 def from_bytes(data: bytes, call: tuple[Any, ...]) -> Program:
     """For pickles."""
-    return Program(_core.Program.load(data), Call(*call))
+    return Program(_core.load_program(data), Call(*call))
 
 
 def outline(structure: Structure) -> Any:

@@ -103,9 +103,7 @@ Array Array::traced(std::uint32_t trace, std::uint32_t symbol, bool weak) const 
   return out;
 }
 
-Array Array::untraced() const {
-  return trace() ? view(header_->buffer, dtype(), shape(), strides(), offset()) : *this;
-}
+Array Array::untraced() const { return trace() ? view(header_->buffer, dtype(), shape(), strides(), offset()) : *this; }
 
 void Array::destroy(Header* header) {
   memory_counts().arrays.fetch_sub(1, std::memory_order_relaxed);

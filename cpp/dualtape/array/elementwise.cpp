@@ -337,7 +337,8 @@ Array times_partial(ops::Op op, int which, std::span<const Array* const> operand
   }
   const DType dtype = float_dtype(result.dtype());
   const Array unread;
-  Pass pass{element_loops(dtype).times_partial[static_cast<int>(op)][i], dtype, row.arity + 2, {}, {}, item_size(dtype)};
+  Pass pass{
+      element_loops(dtype).times_partial[static_cast<int>(op)][i], dtype, row.arity + 2, {}, {}, item_size(dtype)};
   const Array* in[kMaxInputs];
   in[0] = pass.in[0] = &cotangent;
   for (int k = 0; k <= row.arity; ++k) {
@@ -357,8 +358,12 @@ void accumulate(Array& to, const Array& x) {
     return;
   }
   if (!to.contiguous()) to = to.copy();
-  Pass pass{
-      element_loops(to.dtype()).value[static_cast<int>(ops::Op::add)], to.dtype(), 2, {&to, &x}, {}, item_size(to.dtype())};
+  Pass pass{element_loops(to.dtype()).value[static_cast<int>(ops::Op::add)],
+            to.dtype(),
+            2,
+            {&to, &x},
+            {},
+            item_size(to.dtype())};
   run(pass, to.shape(), to.raw_writable_data(), item_size(to.dtype()));
 }
 

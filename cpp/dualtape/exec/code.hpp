@@ -35,8 +35,8 @@ struct Value {
   Dims shape;
   std::int64_t size = 1;  // elements, without lanes
   bool varying = false;
-  std::int64_t offset = 0;   // bytes, for one lane where varying
-  ValueId view_of = kNone;   // then this has the memory of that value,
+  std::int64_t offset = 0;     // bytes, for one lane where varying
+  ValueId view_of = kNone;     // then this has the memory of that value,
   std::uint32_t view = kNone;  // seen through this instruction of Code::views
 
   std::int64_t bytes() const { return size * array::item_size(dtype); }

@@ -83,9 +83,9 @@ bool Runner::decide(Group& group) {
     const T* x = group.workspace->at<T>(segment.decision);
     for (std::int64_t k = 0; k < count; ++k) {
       const double number = static_cast<double>(x[k]);
-      outcomes_[static_cast<std::size_t>(k)] =
-          truth ? std::int64_t{number != 0.0}
-                : std::abs(number) < 0x1p63 ? static_cast<std::int64_t>(number) : INT64_MIN;
+      outcomes_[static_cast<std::size_t>(k)] = truth                       ? std::int64_t{number != 0.0}
+                                               : std::abs(number) < 0x1p63 ? static_cast<std::int64_t>(number)
+                                                                           : INT64_MIN;
     }
   });
   const auto refuse = [&](std::int64_t k) {
@@ -104,7 +104,8 @@ bool Runner::decide(Group& group) {
   std::vector<std::vector<std::uint32_t>> parts(segment.branches.size());
   for (std::int64_t k = 0; k < count; ++k) {
     std::size_t branch = 0;
-    while (branch < parts.size() && segment.branches[branch].outcome != outcomes_[static_cast<std::size_t>(k)]) ++branch;
+    while (branch < parts.size() && segment.branches[branch].outcome != outcomes_[static_cast<std::size_t>(k)])
+      ++branch;
     if (branch == parts.size()) return refuse(k);
     parts[branch].push_back(static_cast<std::uint32_t>(k));
   }

@@ -29,7 +29,8 @@ Workspace::Workspace(std::shared_ptr<const Code> code, std::int64_t capacity, Wo
     : code_(std::move(code)), capacity_(capacity) {
   varying_ = Buffer::allocate(static_cast<std::size_t>(std::max<std::int64_t>(code_->per_lane * capacity_, 64)));
   std::memset(varying_.data(), 0, varying_.bytes());  // lanes that are not in use are computed too, on numbers
-  shared_ = shared ? shared->shared_ : Buffer::allocate(static_cast<std::size_t>(std::max<std::int64_t>(code_->shared, 64)));
+  shared_ =
+      shared ? shared->shared_ : Buffer::allocate(static_cast<std::size_t>(std::max<std::int64_t>(code_->shared, 64)));
   pointers_.resize(code_->values.size());
   for (std::size_t id = 0; id < pointers_.size(); ++id) {
     const Value& value = code_->values[id];
@@ -64,8 +65,8 @@ Array Workspace::array_of(ValueId id) const {
     const Array base = array_of(value.view_of);
     const Array* operands[] = {&base};
     const Dims shapes[] = {code_->values[value.view_of].shape};
-    const Array seen = view.rule->forward(operands, lanes ? view.rule->over_lanes(*view.attributes, shapes, capacity_)
-                                                          : *view.attributes);
+    const Array seen = view.rule->forward(
+        operands, lanes ? view.rule->over_lanes(*view.attributes, shapes, capacity_) : *view.attributes);
     // A single number would be a copy; it is the only element of what it is a view of.
     return seen.is_scalar() ? Array::pinned(base.buffer(), base.dtype(), {}, {}, base.offset()) : seen;
   }
@@ -98,7 +99,7 @@ void Workspace::prepare(const Instruction& instruction) {
     prepared.loop = array::element_loops(out.dtype).number[static_cast<int>(instruction.op)];
     prepared.n = out.size * (lanes ? capacity_ : 1);
     prepared.single = array::element_loops(out.dtype).single[static_cast<int>(instruction.op)];
-    prepared.way = prepared.n == 1                   ? Prepared::Way::single
+    prepared.way = prepared.n == 1                ? Prepared::Way::single
                    : out.size == 1 && out.varying ? Prepared::Way::lanes
                                                   : Prepared::Way::loop;
     bool direct = true;

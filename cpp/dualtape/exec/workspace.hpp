@@ -17,10 +17,10 @@ namespace dualtape::exec {
 struct Prepared {
   enum class Way : std::uint8_t {
     single,  // one number in all
-    lanes,  // one number per lane: a loop over the lanes that are in use
-    loop,   // a loop over all elements
-    apply,  // elementwise with strides
-    rule,   // a shaped op
+    lanes,   // one number per lane: a loop over the lanes that are in use
+    loop,    // a loop over all elements
+    apply,   // elementwise with strides
+    rule,    // a shaped op
   };
   Way way;
   ops::Op op;

@@ -12,8 +12,8 @@
 namespace dualtape::loop {
 
 struct Batches {
-  std::vector<array::Array> data;  // each with a leading axis of the same extent; C-ordered
-  std::int64_t size = 1;           // rows in a batch
+  std::vector<array::Array> data;        // each with a leading axis of the same extent; C-ordered
+  std::int64_t size = 1;                 // rows in a batch
   std::optional<std::uint64_t> shuffle;  // the seed; none: in order
 
   std::int64_t rows() const { return data.empty() ? 0 : data[0].shape()[0]; }

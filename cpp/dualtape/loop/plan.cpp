@@ -124,7 +124,8 @@ Array Plan::input_values(NodeId node, std::int64_t first, std::int64_t count) co
 }
 
 /// Runs a part for entries 0 ... count - 1 as its lanes; results have a leading axis of them.
-std::vector<Array> Plan::evaluate(const program::Part& part, const std::vector<Array>& known, std::int64_t count) const {
+std::vector<Array> Plan::evaluate(const program::Part& part, const std::vector<Array>& known,
+                                  std::int64_t count) const {
   std::vector<Array> out;
   if (part.results.empty()) return out;
   const exec::Code& code = *part.code;
@@ -170,9 +171,7 @@ Plan::Tables::Tables(const Plan& plan) : plan_(plan) {
 void Plan::Tables::fill_all() {
   if (!inputs_.empty()) fill(1, plan_.settings_.iterations);
 }
-void Plan::Tables::fill(std::int64_t first) {
-  fill(first, std::min(kWindow, plan_.settings_.iterations - first + 1));
-}
+void Plan::Tables::fill(std::int64_t first) { fill(first, std::min(kWindow, plan_.settings_.iterations - first + 1)); }
 
 void Plan::Tables::fill(std::int64_t first, std::int64_t length) {
   const program::Part& part = plan_.stages_.iteration;
@@ -204,8 +203,8 @@ void Plan::Tables::fill(std::int64_t first, std::int64_t length) {
         std::memcpy(to, values.raw_data(), static_cast<std::size_t>(n * items_[t]));
         continue;
       }
-      const std::size_t which = static_cast<std::size_t>(
-          std::find(part.results.begin(), part.results.end(), node) - part.results.begin());
+      const std::size_t which =
+          static_cast<std::size_t>(std::find(part.results.begin(), part.results.end(), node) - part.results.begin());
       for (std::int64_t k = 0; k < n; ++k) home.store(code.segments[0].results[which], to + k * items_[t], k);
     }
   }

@@ -219,7 +219,8 @@ void Worker::commit() {
   exec::Workspace& home = runner_.home();
   const auto copy = [&](exec::ValueId to, const void* from) {
     const exec::Value& value = code.values[to];
-    const std::int64_t bytes = value.size == 1 ? lanes_ * array::item_size(value.dtype) : value.bytes() * home.capacity();
+    const std::int64_t bytes =
+        value.size == 1 ? lanes_ * array::item_size(value.dtype) : value.bytes() * home.capacity();
     std::memcpy(home.data(to), from, static_cast<std::size_t>(bytes));
   };
   if (code.branches()) {
@@ -232,9 +233,8 @@ void Worker::commit() {
 bool Worker::wants_stop(std::int64_t lane) const {
   const std::size_t i = states_ + plan_.settings().values;
   const std::int64_t at = runner_.result_varies(i) ? lane : 0;
-  return array::dispatch(runner_.result_dtype(i), [&]<class T>() {
-    return static_cast<const T*>(runner_.result(i))[at] != T(0);
-  });
+  return array::dispatch(runner_.result_dtype(i),
+                         [&]<class T>() { return static_cast<const T*>(runner_.result(i))[at] != T(0); });
 }
 
 bool Worker::any_done() const {
@@ -284,7 +284,8 @@ bool Worker::any_broken() const {
       const T* x = runner_.home().at<T>(code.inputs[i]);
       bool any = false;
       for (std::int64_t e = 0; e < value.size; ++e) {
-        for (std::int64_t lane = 0; lane < lanes_; ++lane) any |= x[e * runner_.capacity() + lane] != x[e * runner_.capacity() + lane];
+        for (std::int64_t lane = 0; lane < lanes_; ++lane)
+          any |= x[e * runner_.capacity() + lane] != x[e * runner_.capacity() + lane];
       }
       return any;
     });
@@ -372,7 +373,8 @@ void Worker::leave(std::int64_t lane, Stop stop, const std::vector<std::vector<c
     const auto item = static_cast<std::size_t>(array::item_size(value.dtype));
     for (std::int64_t e = 0; e < value.size; ++e) {
       const std::int64_t from = runner_.capacity() == 1 ? e : e * runner_.capacity() + lane;
-      std::memcpy(to + static_cast<std::size_t>(e) * item, (*state)[i].data() + static_cast<std::size_t>(from) * item, item);
+      std::memcpy(to + static_cast<std::size_t>(e) * item, (*state)[i].data() + static_cast<std::size_t>(from) * item,
+                  item);
     }
   }
   store_values(lane, runs_.value, run);

@@ -30,7 +30,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
     template <int I>                                                                                           \
     static constexpr bool differentiable = detail::is_partial(#px);                                            \
     template <class T>                                                                                         \
-    [[gnu::always_inline]] static constexpr T value(const T& x) {                                                 \
+    [[gnu::always_inline]] static constexpr T value(const T& x) {                                              \
       return T(value_);                                                                                        \
     }                                                                                                          \
     template <int I, class T>                                                                                  \
@@ -47,7 +47,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
     template <int I>                                                                                         \
     static constexpr bool differentiable = detail::is_partial(I == 0 ? #pa : #pb);                           \
     template <class T>                                                                                       \
-    [[gnu::always_inline]] static constexpr T value(const T& a, const T& b) {                                   \
+    [[gnu::always_inline]] static constexpr T value(const T& a, const T& b) {                                \
       return T(value_);                                                                                      \
     }                                                                                                        \
     template <int I, class T>                                                                                \
@@ -71,7 +71,7 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
                                                               : I == 1 ? #pb                                   \
                                                                        : #pc);                                 \
     template <class T>                                                                                         \
-    [[gnu::always_inline]] static constexpr T value(const T& a, const T& b, const T& c) {                         \
+    [[gnu::always_inline]] static constexpr T value(const T& a, const T& b, const T& c) {                      \
       return T(value_);                                                                                        \
     }                                                                                                          \
     template <int I, class T>                                                                                  \
@@ -87,29 +87,29 @@ constexpr bool is_partial(const char* text) { return __builtin_strcmp(text, "non
       }                                                                                                        \
     }                                                                                                          \
   };
-#define DUALTAPE_PREDICATE1(name, numpy, dx, value_)              \
-  struct name##_op {                                              \
-    static constexpr Op code = Op::name;                          \
-    static constexpr int arity = 1;                               \
-    static constexpr bool predicate = true;                       \
-    template <int I>                                              \
-    static constexpr bool differentiable = false;                 \
-    template <class T>                                            \
+#define DUALTAPE_PREDICATE1(name, numpy, dx, value_)                 \
+  struct name##_op {                                                 \
+    static constexpr Op code = Op::name;                             \
+    static constexpr int arity = 1;                                  \
+    static constexpr bool predicate = true;                          \
+    template <int I>                                                 \
+    static constexpr bool differentiable = false;                    \
+    template <class T>                                               \
     [[gnu::always_inline]] static constexpr auto value(const T& x) { \
-      return decltype(x == x)(value_);                            \
-    }                                                             \
+      return decltype(x == x)(value_);                               \
+    }                                                                \
   };
-#define DUALTAPE_PREDICATE2(name, numpy, da, db, value_)                      \
-  struct name##_op {                                                          \
-    static constexpr Op code = Op::name;                                      \
-    static constexpr int arity = 2;                                           \
-    static constexpr bool predicate = true;                                   \
-    template <int I>                                                          \
-    static constexpr bool differentiable = false;                             \
-    template <class T>                                                        \
+#define DUALTAPE_PREDICATE2(name, numpy, da, db, value_)                         \
+  struct name##_op {                                                             \
+    static constexpr Op code = Op::name;                                         \
+    static constexpr int arity = 2;                                              \
+    static constexpr bool predicate = true;                                      \
+    template <int I>                                                             \
+    static constexpr bool differentiable = false;                                \
+    template <class T>                                                           \
     [[gnu::always_inline]] static constexpr auto value(const T& a, const T& b) { \
-      return decltype(a == b)(value_);                                        \
-    }                                                                         \
+      return decltype(a == b)(value_);                                           \
+    }                                                                            \
   };
 /// What stands where an operand has no partial; never evaluated.
 inline constexpr double none = 0;

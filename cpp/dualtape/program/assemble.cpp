@@ -42,7 +42,8 @@ class Assembler {
     code_.segments.resize(selection_.tree ? std::max<std::size_t>(graph_.segments.size(), 1) : 1);
     graph_.walk([&](std::uint32_t number) { take(number); }, [](std::uint32_t) {});
     if (!selection_.tree) {
-      for (NodeId node : selection_.results) code_.segments[0].results.push_back(result(node, code_.segments[0], false));
+      for (NodeId node : selection_.results)
+        code_.segments[0].results.push_back(result(node, code_.segments[0], false));
     }
     move_tail();
     return std::move(code_);
@@ -91,7 +92,8 @@ class Assembler {
   /// The value of a node; constants come into being when they are first read.
   ValueId value_of(NodeId node) {
     if (ids_[node] == kNone) {
-      if (graph_.nodes[node].kind != NodeKind::constant) throw TapeError("program: a value is read before it is there.");
+      if (graph_.nodes[node].kind != NodeKind::constant)
+        throw TapeError("program: a value is read before it is there.");
       ids_[node] = add_value(node_dtype(node), graph_.shape(node), false);
       code_.constants.emplace_back(ids_[node], graph_.constant(node));
     }
@@ -277,7 +279,8 @@ class Storage {
     for (std::size_t i = order.size(); i-- > 0;) {
       exec::Segment& segment = code_.segments[order[i]];
       std::set<ValueId>& now = live[order[i]];
-      for (const exec::Branch& branch : segment.branches) now.insert(live[branch.segment].begin(), live[branch.segment].end());
+      for (const exec::Branch& branch : segment.branches)
+        now.insert(live[branch.segment].begin(), live[branch.segment].end());
       if (segment.decision != kNone) now.insert(root_[segment.decision]);
       for (ValueId id : segment.results) now.insert(root_[id]);
       for (std::size_t k = segment.instructions.size(); k-- > 0;) {
@@ -376,7 +379,8 @@ class Storage {
       for (ValueId id : ends) {
         if (!may_overlap(instruction, id)) give(id, free), held.erase(std::find(held.begin(), held.end(), id));
       }
-      if (out.varying && !pinned_.count(instruction.out) && !last.count(instruction.out) && !after.count(instruction.out)) {
+      if (out.varying && !pinned_.count(instruction.out) && !last.count(instruction.out) &&
+          !after.count(instruction.out)) {
         give(instruction.out, free);  // nobody reads it
         held.erase(std::find(held.begin(), held.end(), instruction.out));
       }

@@ -213,13 +213,15 @@ Node read_node(Reader& from, const Graph& graph, std::size_t id) {
 
 /// Zeros of a node's shape, without memory for each element.
 Array stand_in(const Graph& graph, NodeId id) {
-  return array::broadcast_to(Array::full(graph.nodes[id].dtype, Dims::filled(graph.shape(id).size(), 1), 0.0), graph.shape(id));
+  return array::broadcast_to(Array::full(graph.nodes[id].dtype, Dims::filled(graph.shape(id).size(), 1), 0.0),
+                             graph.shape(id));
 }
 
 void check_node(const Graph& graph, const Node& node) {
   if (node.kind == NodeKind::constant) {
     const Array& value = graph.constants[node.which];
-    if (value.dtype() != node.dtype || !same_shape(value.shape(), graph.shapes[node.shape])) fail("a constant in the file does not fit its node");
+    if (value.dtype() != node.dtype || !same_shape(value.shape(), graph.shapes[node.shape]))
+      fail("a constant in the file does not fit its node");
     return;
   }
   if (node.kind == NodeKind::input) return;
@@ -234,7 +236,8 @@ void check_node(const Graph& graph, const Node& node) {
   } catch (const Error& error) {
     fail(std::string("a node in the file does not compute: ") + error.what());
   }
-  if (out.dtype() != node.dtype || !same_shape(out.shape(), graph.shapes[node.shape])) fail("a node in the file has another shape or dtype than it says");
+  if (out.dtype() != node.dtype || !same_shape(out.shape(), graph.shapes[node.shape]))
+    fail("a node in the file has another shape or dtype than it says");
 }
 
 Graph read(Reader& from) {
@@ -260,7 +263,8 @@ Graph read(Reader& from) {
     Input input;
     input.name = from.text();
     input.node = from.below(graph.nodes.size(), "an input");
-    if (graph.nodes[input.node].kind != NodeKind::input || graph.nodes[input.node].which != i) fail("the inputs in the file are out of order");
+    if (graph.nodes[input.node].kind != NodeKind::input || graph.nodes[input.node].which != i)
+      fail("the inputs in the file are out of order");
     graph.inputs.push_back(std::move(input));
   }
   for (std::size_t n = from.count(), i = 0; i < n; ++i) {
@@ -268,7 +272,8 @@ Graph read(Reader& from) {
     segment.nodes.resize(from.count());
     for (NodeId& id : segment.nodes) id = from.below(graph.nodes.size(), "a node");
     segment.decision = from.get<NodeId>();
-    if (segment.decision != kNone && (segment.decision >= graph.nodes.size() || graph.size(segment.decision) != 1)) fail("a decision in the file does not fit");
+    if (segment.decision != kNone && (segment.decision >= graph.nodes.size() || graph.size(segment.decision) != 1))
+      fail("a decision in the file does not fit");
     segment.decided = from.get<std::uint8_t>() ? Decision::integer : Decision::truth;
     segment.line = from.below(graph.lines.size(), "a line");
     segment.branches.resize(from.count());
@@ -301,7 +306,8 @@ void check_paths(const Graph& graph) {
         }
         if (!segment.is_leaf()) return need(segment.decision);
         for (NodeId id : segment.results) need(id);
-        if (results != SIZE_MAX && results != segment.results.size()) fail("paths in the file return different results");
+        if (results != SIZE_MAX && results != segment.results.size())
+          fail("paths in the file return different results");
         results = segment.results.size();
       },
       [&](std::uint32_t number) {
@@ -328,7 +334,8 @@ std::shared_ptr<const Program> Program::load(std::string_view bytes) {
   Reader header(bytes.substr(kMagic.size(), kHeader - kMagic.size()));
   const auto version = header.get<std::uint32_t>();
   if (version != kVersion) {
-    fail("the file has version " + std::to_string(version) + ", this dualtape reads version " + std::to_string(kVersion));
+    fail("the file has version " + std::to_string(version) + ", this dualtape reads version " +
+         std::to_string(kVersion));
   }
   const std::string_view body = bytes.substr(kHeader);
   if (header.get<std::uint64_t>() != body.size()) fail("the file is cut off, or has something behind its end");

@@ -25,8 +25,7 @@ bool identical(const Array& a, const Array& b) {
   if (a.dtype() != b.dtype() || !same_shape(a.shape(), b.shape())) return false;
   const Array x = a.as_contiguous(), y = b.as_contiguous();
   if (x.raw_data() == y.raw_data()) return true;
-  return std::memcmp(x.raw_data(), y.raw_data(),
-                     static_cast<std::size_t>(x.size() * array::item_size(x.dtype()))) == 0;
+  return std::memcmp(x.raw_data(), y.raw_data(), static_cast<std::size_t>(x.size() * array::item_size(x.dtype()))) == 0;
 }
 
 bool same_op(const Graph& graph_a, const Node& a, const Graph& graph_b, const Node& b) {

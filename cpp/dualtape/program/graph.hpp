@@ -125,7 +125,7 @@ struct Input {
 
 struct Graph {
   std::vector<Node> nodes;
-  std::vector<Input> inputs;  // their nodes come first, in order, and belong to no segment
+  std::vector<Input> inputs;      // their nodes come first, in order, and belong to no segment
   std::vector<Segment> segments;  // the first is the root; none before the first path
   std::vector<Array> constants;
   std::vector<Dims> shapes;

@@ -35,8 +35,8 @@ std::vector<Level> levels_of(const Graph& graph, std::span<const Level> inputs) 
     bool kept = element_count(graph.shapes[node.shape]) <= largest;
     // A table of iterations is made of numbers only, all the way down.
     for (NodeId operand : node.operands) {
-      kept = kept && (level != Level::iteration || element_count(graph.shape(operand)) == 1 ||
-                      out[operand] == Level::once);
+      kept = kept &&
+             (level != Level::iteration || element_count(graph.shape(operand)) == 1 || out[operand] == Level::once);
     }
     out[id] = kept ? level : Level::step;
   }

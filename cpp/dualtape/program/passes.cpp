@@ -42,9 +42,8 @@ struct Product {
 Graph fold(const Graph& graph) {
   Rewrite rewrite(graph);
   return rewrite.run([&](const Node& node) -> NodeId {
-    const bool constant = std::all_of(node.operands.begin(), node.operands.end(), [&](NodeId id) {
-      return rewrite.node(id).kind == NodeKind::constant;
-    });
+    const bool constant = std::all_of(node.operands.begin(), node.operands.end(),
+                                      [&](NodeId id) { return rewrite.node(id).kind == NodeKind::constant; });
     const bool op = node.kind == NodeKind::elementwise || node.kind == NodeKind::shaped;
     if (!op || !constant || element_count(graph.shapes[node.shape]) > kLargestFolded) return rewrite.append(node);
     std::vector<const Array*> values;
@@ -111,7 +110,8 @@ Graph contract(const Graph& graph) {
     if (rewrite.node(left).dtype != node.dtype || rewrite.node(right).dtype != node.dtype) return rewrite.append(node);
     if (const auto p = product(left, node)) {
       // p + c, p - c, and with a negative factor c - |p|; -|p| - c is left as it is.
-      if (add) return rewrite.append_op(p->negative ? Op::subtract_product : Op::multiply_add, {p->a, p->b, right}, node);
+      if (add)
+        return rewrite.append_op(p->negative ? Op::subtract_product : Op::multiply_add, {p->a, p->b, right}, node);
       if (!p->negative) return rewrite.append_op(Op::multiply_subtract, {p->a, p->b, right}, node);
     }
     if (const auto p = product(right, node)) {

@@ -31,15 +31,11 @@ class Rewrite {
   /// Appends an op with the dtype, shape and line of `like`.
   NodeId append_op(ops::Op op, std::initializer_list<NodeId> operands, const Node& like);
 
-  bool is_op(NodeId id, ops::Op op) const {
-    return node(id).kind == NodeKind::elementwise && node(id).op == op;
-  }
+  bool is_op(NodeId id, ops::Op op) const { return node(id).kind == NodeKind::elementwise && node(id).op == op; }
   /// The number that a node is a constant of, in every element; nothing for other nodes.
   std::optional<double> number(NodeId id) const;
   /// True where both have the same dtype and shape.
-  bool alike(NodeId id, const Node& like) const {
-    return node(id).dtype == like.dtype && node(id).shape == like.shape;
-  }
+  bool alike(NodeId id, const Node& like) const { return node(id).dtype == like.dtype && node(id).shape == like.shape; }
 
  private:
   const Graph& from_;

@@ -33,9 +33,8 @@ class Algebra {
   /// A constant of the dtype of `like`, and of its shape where that is a constant too.
   NodeId number(double value, const Node& like) {
     const Dims& shape = rewrite_.out().shapes[like.kind == NodeKind::constant ? like.shape : 0];
-    return rewrite_.append_constant(Array::full(like.dtype, like.kind == NodeKind::constant ? Shape(shape) : Shape(),
-                                                value),
-                                    like.line);
+    return rewrite_.append_constant(
+        Array::full(like.dtype, like.kind == NodeKind::constant ? Shape(shape) : Shape(), value), like.line);
   }
   /// What x is the negative of, or kNone.
   NodeId negated(NodeId x) const { return rewrite_.is_op(x, Op::negative) ? rewrite_.node(x).operands[0] : kNone; }

@@ -31,7 +31,8 @@ std::string attributes(const Node& node) {
   const std::string_view name = node.rule->name();
   std::string out;
   const auto add = [&](const std::string& text) { out += out.empty() ? text : ", " + text; };
-  if (!a.dims.empty()) add((name == "reshape" || name == "broadcast_to" || name == "sum_to_shape" ? "shape=" : "axes=") + list(a.dims));
+  if (!a.dims.empty())
+    add((name == "reshape" || name == "broadcast_to" || name == "sum_to_shape" ? "shape=" : "axes=") + list(a.dims));
   if (a.axis) add("axis=" + std::to_string(a.axis));
   if (a.flag) add(name == "cumsum" ? "reverse" : "keepdims");
   if (name == "cast") add("dtype=" + std::string(array::name(a.dtype)));
@@ -74,10 +75,10 @@ class Writer {
             const std::string name = "%" + std::to_string(segment.decision);
             for (const Branch& branch : segment.branches) {
               const bool truth = segment.decided == Decision::truth;
-              const std::string outcome = truth ? (branch.outcome ? name : "not " + name)
-                                                : name + " == " + std::to_string(branch.outcome);
-              heads[branch.segment] = indent() + "if " + outcome + ":" +
-                                      (segment.line ? "  # " + where(graph_, segment.line) : "") + "\n";
+              const std::string outcome =
+                  truth ? (branch.outcome ? name : "not " + name) : name + " == " + std::to_string(branch.outcome);
+              heads[branch.segment] =
+                  indent() + "if " + outcome + ":" + (segment.line ? "  # " + where(graph_, segment.line) : "") + "\n";
             }
             return;
           }
@@ -153,8 +154,8 @@ std::string Program::dot() const {
       out += "    " + name(id) + " [label=\"" + op + "\\n" + type_of(graph_, node) + "\"];\n";
     }
     const std::string end = "end" + std::to_string(k);
-    out += "    " + end + " [label=\"" + (segment.is_leaf() ? "return" : "decide") + "\", shape=" +
-           (segment.is_leaf() ? "ellipse" : "diamond") + "];\n  }\n";
+    out += "    " + end + " [label=\"" + (segment.is_leaf() ? "return" : "decide") +
+           "\", shape=" + (segment.is_leaf() ? "ellipse" : "diamond") + "];\n  }\n";
   }
   for (std::size_t k = 0; k < graph_.segments.size(); ++k) {
     const Segment& segment = graph_.segments[k];

@@ -33,7 +33,11 @@ std::string at(const Line& line) {
 }  // namespace
 
 Trace::Trace(std::function<Line()> where, std::vector<std::int64_t> forced)
-    : Recorder(new_trace()), where_(std::move(where)), forced_(std::move(forced)), outer_(current_), outer_watch_(array::trace_watch()) {
+    : Recorder(new_trace()),
+      where_(std::move(where)),
+      forced_(std::move(forced)),
+      outer_(current_),
+      outer_watch_(array::trace_watch()) {
   array::trace_watch() = {trace(), {}};
   current_ = this;
 }
@@ -149,8 +153,9 @@ std::int64_t Trace::decide(Decision decision, const Array& x) {
     throw ShapeError("int(): a value that is not finite is no integer; got " + std::to_string(value) + at(where_()) +
                      ".");
   }
-  const std::int64_t outcome = forced ? forced_[number]
-                               : decision == Decision::truth ? std::int64_t{value != 0.0} : static_cast<std::int64_t>(value);
+  const std::int64_t outcome = forced                        ? forced_[number]
+                               : decision == Decision::truth ? std::int64_t{value != 0.0}
+                                                             : static_cast<std::int64_t>(value);
   const NodeId node = operand(x);
   Graph& graph = path_.graph;
   path_.decisions.push_back({graph.nodes.size(), node, decision, outcome, graph.intern_line(where_())});
@@ -246,8 +251,8 @@ class Merger {
       segment().decision = ids_[decided.node];
       segment().decided = decided.decision;
       segment().line = graph_.intern_line(path_.graph.lines[decided.line]);
-    } else if (segment().is_leaf() || place_ != segment().nodes.size() ||
-               segment().decision != ids_[decided.node] || segment().decided != decided.decision) {
+    } else if (segment().is_leaf() || place_ != segment().nodes.size() || segment().decision != ids_[decided.node] ||
+               segment().decided != decided.decision) {
       mismatch(decided.line);
     }
     std::uint32_t after = segment().after(decided.outcome);
@@ -299,7 +304,8 @@ std::vector<std::int64_t> decisions_to(const Graph& graph, std::uint32_t segment
   for (std::uint32_t at = segment; at != 0;) {
     for (std::uint32_t parent = at; parent-- > 0;) {
       const std::vector<Branch>& branches = graph.segments[parent].branches;
-      const auto found = std::find_if(branches.begin(), branches.end(), [&](const Branch& b) { return b.segment == at; });
+      const auto found =
+          std::find_if(branches.begin(), branches.end(), [&](const Branch& b) { return b.segment == at; });
       if (found == branches.end()) continue;
       out.insert(out.begin(), found->outcome);
       at = parent;

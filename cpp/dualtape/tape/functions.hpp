@@ -54,7 +54,8 @@ Var argmin(const Var& x, std::optional<std::int64_t> axis, bool keepdims);
 Var any(const Var& x, Axes axes, bool keepdims);
 Var all(const Var& x, Axes axes, bool keepdims);
 
-/// Uniform numbers in (0, 1), a function of three float64 scalars that hold whole numbers and of the number of the draw.
+/// Uniform numbers in (0, 1), a function of three float64 scalars that hold whole numbers and of the number of the
+/// draw.
 Var random_uniform(const Var& seed, const Var& stream, const Var& iteration, std::int64_t draw, Shape shape,
                    DType dtype);
 

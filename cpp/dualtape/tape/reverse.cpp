@@ -35,16 +35,14 @@ inline void give_scalar(const Node* nodes, const Node& node, double adjoint, dou
   ops::dispatch(node.op, [&](auto rule) {
     using Rule = decltype(rule);
     if constexpr (Rule::arity == 1) {
-      if constexpr (Rule::template differentiable<0>) 
+      if constexpr (Rule::template differentiable<0>)
         give(node.a, ops::strong_multiply(adjoint, Rule::template partial<0>(a, node.value)));
     } else if constexpr (Rule::arity == 2) {
       if constexpr (Rule::template differentiable<0>) {
-        if (node.tracked & 1) 
-          give(node.a, ops::strong_multiply(adjoint, Rule::template partial<0>(a, b, node.value)));
+        if (node.tracked & 1) give(node.a, ops::strong_multiply(adjoint, Rule::template partial<0>(a, b, node.value)));
       }
       if constexpr (Rule::template differentiable<1>) {
-        if (node.tracked & 2) 
-          give(node.b, ops::strong_multiply(adjoint, Rule::template partial<1>(a, b, node.value)));
+        if (node.tracked & 2) give(node.b, ops::strong_multiply(adjoint, Rule::template partial<1>(a, b, node.value)));
       }
     }
   });
@@ -287,7 +285,7 @@ std::vector<Var> pull_back_plain(Tape* tape, std::span<const Var> ys, std::span<
   const PlainView plain;
   const bool tracked =
       std::any_of(cotangents.begin(), cotangents.end(), [](const Var& c) { return Tape::of(c) != nullptr; });
-  const ValueView* view = options.record                  ? static_cast<const ValueView*>(&recorded)
+  const ValueView* view = options.record                   ? static_cast<const ValueView*>(&recorded)
                           : tracked || Recorder::current() ? &plain
                                                            : nullptr;
   ReversePass pass(*tape, first, view);

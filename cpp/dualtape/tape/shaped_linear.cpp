@@ -221,11 +221,11 @@ const Rule& the() {
   return rule;
 }
 const RegisterRule registered[] = {
-    RegisterRule(the<ReshapeRule>()),     RegisterRule(the<TransposeRule>()), RegisterRule(the<BroadcastToRule>()),
-    RegisterRule(the<SumToShapeRule>()),  RegisterRule(the<SumRule>()),       RegisterRule(the<CumsumRule>()),
-    RegisterRule(the<CastRule>()),        RegisterRule(the<SliceRule>()),     RegisterRule(the<UnsliceRule>()),
-    RegisterRule(the<TakeRule>()),        RegisterRule(the<PutAddRule>()),    RegisterRule(the<ConcatenateRule>()),
-    RegisterRule(the<WriteSliceRule>()),  RegisterRule(the<PutRule>()),
+    RegisterRule(the<ReshapeRule>()),    RegisterRule(the<TransposeRule>()), RegisterRule(the<BroadcastToRule>()),
+    RegisterRule(the<SumToShapeRule>()), RegisterRule(the<SumRule>()),       RegisterRule(the<CumsumRule>()),
+    RegisterRule(the<CastRule>()),       RegisterRule(the<SliceRule>()),     RegisterRule(the<UnsliceRule>()),
+    RegisterRule(the<TakeRule>()),       RegisterRule(the<PutAddRule>()),    RegisterRule(the<ConcatenateRule>()),
+    RegisterRule(the<WriteSliceRule>()), RegisterRule(the<PutRule>()),
 };
 
 template <class Rule>

@@ -132,26 +132,20 @@ const ExtremeRule& extreme(bool greatest) {
   return greatest ? most : least;
 }
 const RegisterRule registered[] = {
-    RegisterRule(extreme(true)),         RegisterRule(extreme(false)),      RegisterRule(the<LogsumexpRule>()),
-    RegisterRule(the<SoftmaxRule>()),    RegisterRule(the<LogSoftmaxRule>()), RegisterRule(the<MatmulRule>()),
+    RegisterRule(extreme(true)),      RegisterRule(extreme(false)),        RegisterRule(the<LogsumexpRule>()),
+    RegisterRule(the<SoftmaxRule>()), RegisterRule(the<LogSoftmaxRule>()), RegisterRule(the<MatmulRule>()),
 };
 }  // namespace
 
-Var max(const Var& x, Axes axes, bool keepdims) {
-  return apply(extreme(true), std::span(&x, 1), over(axes, keepdims));
-}
+Var max(const Var& x, Axes axes, bool keepdims) { return apply(extreme(true), std::span(&x, 1), over(axes, keepdims)); }
 Var min(const Var& x, Axes axes, bool keepdims) {
   return apply(extreme(false), std::span(&x, 1), over(axes, keepdims));
 }
 Var logsumexp(const Var& x, std::int64_t axis, bool keepdims) {
   return apply(the<LogsumexpRule>(), std::span(&x, 1), along(axis, keepdims));
 }
-Var softmax(const Var& x, std::int64_t axis) {
-  return apply(the<SoftmaxRule>(), std::span(&x, 1), along(axis));
-}
-Var log_softmax(const Var& x, std::int64_t axis) {
-  return apply(the<LogSoftmaxRule>(), std::span(&x, 1), along(axis));
-}
+Var softmax(const Var& x, std::int64_t axis) { return apply(the<SoftmaxRule>(), std::span(&x, 1), along(axis)); }
+Var log_softmax(const Var& x, std::int64_t axis) { return apply(the<LogSoftmaxRule>(), std::span(&x, 1), along(axis)); }
 
 Var matmul(const Var& a, const Var& b) {
   const MatmulRule& rule = the<MatmulRule>();

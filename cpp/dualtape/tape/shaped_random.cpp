@@ -5,8 +5,8 @@
 // The counter of element e of draw d in iteration i is (e, d, i low, i high); the key is (seed low ^ a mix of its upper
 // half, stream). So numbers never meet for seeds and iterations below 2^53, streams, draws and elements below 2^32
 // (seeds of 33 bits and more share keys with others, as any 64 bits of key must).
-#include "dualtape/num/philox.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/num/philox.hpp"
 #include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/shaped.hpp"
 

@@ -29,7 +29,7 @@ class Broken(Exception):
 
 def run_part(program: bytes, part: dict[str, Any], seconds: float) -> dict[str, Any]:
     """In a worker: go on with some runs for a while."""
-    core = _core.Sweep(program=_core.Program.load(program), **part["settings"])
+    core = _core.Sweep(program=_core.load_program(program), **part["settings"])
     core.resume(part["state"], part["value"], part["history"], part["iterations"], part["stopped"])
     missing = core.run(seconds, part["threads"])
     counters = core.counters()

@@ -481,11 +481,12 @@ class Step:
                     f"{self.where}: the function for {name} must give one structure in all iterations; "
                     f"check{location(self.functions[name])}."
                 )
-            columns, weak = [], []
-            for path, leaves in zip(
+            columns: list[Any] = []
+            weak: list[bool] = []
+            for path, column in zip(
                 paths(structure, name), zip(*(row for row, _ in rows[name]), strict=True), strict=True
             ):
-                made = [np.asarray(as_leaf(self.where, path, leaf)) for leaf in leaves]
+                made = [np.asarray(as_leaf(self.where, path, leaf)) for leaf in column]
                 if any(leaf.shape != made[0].shape for leaf in made):
                     raise ShapeError(
                         f"{self.where}: {path} must keep its shape; the function{location(self.functions[name])} gave "
