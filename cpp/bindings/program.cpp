@@ -63,15 +63,9 @@ py::tuple trace(const py::object& function, const py::list& values, const std::v
     }
   }
   program::Path path = recorder.finish();
-  std::vector<program::Line> alive = recorder.survivors();
-  if (!alive.empty()) {
+  if (!program::survivors(path).empty()) {
     py::module_::import("gc").attr("collect")();  // garbage that waits in a cycle is nobody's
-    // The recorder's lines went with the path, so they are looked up there.
-    const auto& counts = array::trace_watch().alive;
-    alive.clear();
-    for (std::size_t id = 0; id < counts.size() && id < path.graph.nodes.size(); ++id) {
-      if (counts[id] > 0) alive.push_back(path.graph.lines[path.graph.nodes[id].line]);
-    }
+    const std::vector<program::Line> alive = program::survivors(path);
     if (!alive.empty()) refuse_survivors(alive);
   }
   std::shared_ptr<const Program> made;

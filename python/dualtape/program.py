@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -355,6 +354,8 @@ class Program:
         ValueError
             Arguments or results are laid out in containers other than dict, list, tuple and None; a pickle keeps those.
         """
+        import json  # here, since importing dualtape should stay quick
+
         head = json.dumps(
             {
                 "arguments": outline(self._call.structure),
@@ -394,6 +395,8 @@ class Program:
         ValueError
             The file is none of a program, is cut off or altered, or was written by another version.
         """
+        import json
+
         data = Path(path).read_bytes()
         size = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 8], "little")
         start = len(MAGIC) + 8

@@ -169,11 +169,11 @@ Path Trace::finish() {
   return std::move(path_);
 }
 
-std::vector<Line> Trace::survivors() const {
+std::vector<Line> survivors(const Path& path) {
   std::vector<Line> lines;
   const std::vector<std::int32_t>& alive = array::trace_watch().alive;
-  for (std::size_t id = 0; id < alive.size() && id < path_.graph.nodes.size(); ++id) {
-    if (alive[id] > 0) lines.push_back(path_.graph.lines[path_.graph.nodes[id].line]);
+  for (std::size_t id = 0; id < alive.size() && id < path.graph.nodes.size(); ++id) {
+    if (alive[id] > 0) lines.push_back(path.graph.lines[path.graph.nodes[id].line]);
   }
   return lines;
 }

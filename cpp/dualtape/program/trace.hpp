@@ -46,10 +46,6 @@ class Trace final : public tape::Recorder {
   void result(const Array& value);
   /// Ends the recording and hands over what was recorded.
   Path finish();
-  /// Lines at which values were computed that are still alive outside (call after all references to arguments and
-  /// results are gone).
-  std::vector<Line> survivors() const;
-
   /// From now on, notes the first op whose result is not finite.
   void watch() { watching_ = true; }
   /// What `watch` found: the op with the values that went in, and its line.
@@ -78,6 +74,10 @@ class Trace final : public tape::Recorder {
   array::TraceWatch outer_watch_;
   std::unordered_map<std::uint64_t, std::vector<NodeId>> scalars_;  // constants, by their bits
 };
+
+/// Lines at which values of the trace that this thread has finished last were computed that are still alive: somebody
+/// has stored them. (To be called when all references to arguments and results are gone.)
+std::vector<Line> survivors(const Path& path);
 
 /// Adds a path; TraceError where it does not fit the tree: the function has computed something else although every
 /// decision came out as before. Returns whether the path is new.

@@ -8,7 +8,6 @@ and the data. Another loop is refused; the same one with more iterations goes on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zipfile
@@ -33,6 +32,8 @@ def add(digest: Any, *arrays: Any) -> None:
 
 def fingerprint(program: Any, step: Step, settings: dict[str, Any], starts: list[Any]) -> str:
     """What must be equal for a run to go on."""
+    import hashlib  # here, since importing dualtape should stay quick
+
     digest = hashlib.sha256(_core.without_lines(program))
     digest.update(repr([settings[name] for name in ("values", "until", "record_every")]).encode())
     add(digest, *starts, *step.data.leaves)

@@ -82,4 +82,4 @@ def as_data(where: str, path: str, leaf: Any) -> Any:
             f"{where}: {path} must be numbers; got dtype {array.dtype}; number the classes, with numpy.unique(..., "
             "return_inverse=True) for example."
         )
-    return np.ascontiguousarray(array if array.dtype in DTYPES else array.astype(float))
+    return np.asarray(array if array.dtype in DTYPES else array.astype(float), order="C")

@@ -19,7 +19,6 @@ from dualtape.loops._drive import STOPS, Job, Meter, Progress, refuse_beyond
 from dualtape.loops._eager import run_eagerly
 from dualtape.loops._loop import check_every, check_iterations
 from dualtape.loops._over import Over
-from dualtape.loops._remote import check_executor, run_parts
 from dualtape.loops._results import Runs
 from dualtape.loops._step import Names, Step, as_leaf, location
 from dualtape.tree import flatten, paths, unflatten
@@ -113,7 +112,10 @@ def sweep(
     for name, given, example in (("threads", threads, 1), ("lanes", lanes, 64)):
         if given is not None and (isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1):
             raise ValueError(f"sweep: {name} must be a whole number from 1; got {given!r}; {name}={example} works.")
-    check_executor(executor)
+    if executor is not None:
+        from dualtape.loops import _remote  # here, since importing dualtape should stay quick
+
+        _remote.check_executor(executor)
     refuse_beyond(where, 8 * over.size * len(over.names), f"the hyperparameters of {over.size:,} runs")
     columns = over.columns()
     start, starts, used = starting_points(where, state, columns, over.size)
@@ -130,7 +132,7 @@ def sweep(
     meter = Meter(where, progress, over.size, "run")
     job = Job(maker, starts, over.size, every, contract, lanes or 0, keeper)
     if executor is not None:
-        run_parts(job, executor, meter, threads)
+        _remote.run_parts(job, executor, meter, threads)
     else:
         job.run(meter, min(threads, over.size))
     keeper.write()
