@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from steps import backtracking, branching, descent, leaves, valley, valley_and_slopes
+from steps import backtracking, branching, descent, leaves, valley_and_slopes
 
 import dualtape as dt
 from dualtape import _core
@@ -34,7 +34,7 @@ from dualtape.loops._remote import run_part
 from dualtape.loops._step import Step
 from dualtape.loops._sweep import starting_points
 
-# ---- the steps; each returns the new state, and all that can be seen --------------------------------------------------
+# ---- the steps; each returns the new state, and all that can be seen --------------------------------------------
 
 
 def watched(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,7 +147,7 @@ CASES = {
 cases = pytest.mark.parametrize("name", CASES)
 
 
-# ---- hashes -----------------------------------------------------------------------------------------------------------
+# ---- hashes -----------------------------------------------------------------------------------------------------
 
 
 def digest(iterations: Any, stopped: Any, *arrays: Any) -> str:
@@ -205,7 +205,7 @@ def reference(name: str) -> list[str]:
     return found[name]
 
 
-# ---- loop, lanes, blocks, threads -------------------------------------------------------------------------------------
+# ---- loop, lanes, blocks, threads -------------------------------------------------------------------------------
 
 
 @cases
@@ -264,7 +264,7 @@ def test_runs_that_break_do_not_touch_their_neighbours() -> None:
         assert of_run(looped(case, k)) == want[k]
 
 
-# ---- plain Python -----------------------------------------------------------------------------------------------------
+# ---- plain Python -----------------------------------------------------------------------------------------------
 
 
 @cases
@@ -279,7 +279,7 @@ def test_the_loop_in_plain_python(name: str) -> None:
         assert of_run(looped(case, k, compiled=False)) == plain[k]
 
 
-# ---- elsewhere, loaded, resumed ---------------------------------------------------------------------------------------
+# ---- elsewhere, loaded, resumed ---------------------------------------------------------------------------------
 
 
 def job(case: Case, count: int, lanes: int = 0, contract: bool = True) -> Job:
@@ -315,7 +315,7 @@ def test_a_program_that_was_loaded(name: str) -> None:
         assert maker.grow(missing, maker.core.state)
     assert of_core(maker.core) == want
     saved = maker.program.save()
-    loaded = _core.Program.load(saved)
+    loaded = _core.load_program(saved)
     assert loaded.save() == saved
     assert loaded.text() == maker.program.text()
     core = _core.Sweep(
@@ -340,7 +340,7 @@ def test_stopped_and_gone_on_with_anywhere(name: str) -> None:
             core.extend(maker.program)
         if slices % 5 == 0:
             fresh = _core.Sweep(
-                program=_core.Program.load(maker.program.save()), count=len(want), state=maker.starts, first_stream=0,
+                program=_core.load_program(maker.program.save()), count=len(want), state=maker.starts, first_stream=0,
                 **maker.settings | {"lanes": (8, 16, 3, 512)[slices // 5 % 4]},
             )  # fmt: skip
             fresh.resume(core.state, core.value, core.history, core.iterations, core.stopped)
@@ -404,7 +404,7 @@ def test_recording_less_changes_nothing(name: str) -> None:
     assert [x.tobytes() for x in leaves(none.state)] == [x.tobytes() for x in leaves(every.state)]
 
 
-# ---- instruction sets -------------------------------------------------------------------------------------------------
+# ---- instruction sets -------------------------------------------------------------------------------------------
 
 
 def summary() -> dict[str, Any]:

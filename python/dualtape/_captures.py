@@ -5,45 +5,60 @@ A trace contains such values as constants, so it applies only while they are wha
 reading the code of the function and of the functions that it uses (those of the user: not this package, not libraries
 in site-packages), and `changed` checks them in constant time each:
 
-* numbers, strings, flags by type and value; functions by their code,
-* dlarrays by identity and by the memory that holds their value (an assignment gives them another),
+* numbers, strings, flags by type and value; functions by their code and defaults,
+* dlarrays by the memory that holds their value (an assignment gives them another),
 * ndarrays by identity. An ndarray can be written to without a trace, so it is made read-only when it is captured, with
   the arrays that it is a view of; whoever wants to write sets ``x.flags.writeable = True`` first, and that is seen,
-* containers by identity, length and content, to a depth of a few levels; attributes of objects as far as the code
-  names them.
+* containers by identity, length and content, to a depth of a few levels; attributes of objects, classes and modules of
+  the user as far as the code names them, and the code of their methods.
 
-Arrays whose memory belongs to something else than NumPy are compared element by element.
+Arrays whose memory belongs to something else than NumPy are compared element by element. `_purity.py` uses the same
+walk to find out whether a function changed something while it was traced.
 """
 
 from __future__ import annotations
 
-import builtins
+import functools
 import inspect
+import math
+import random
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from dualtape import _core
-from dualtape._core import dlarray
+from dualtape._core import dlarray, stop_gradient
 
 DEPTH = 4
 PACKAGE = __name__.partition(".")[0]
+SMALL = 1 << 20  # bytes of an ndarray that is copied to be compared
 
 Check = Callable[[], bool]  # True while nothing has changed
+
+
+def is_users_file(file: str | None) -> bool:
+    """Whether a source file is neither ours nor a library's."""
+    if not file or file.startswith("<frozen") or "site-packages" in file or "dist-packages" in file:
+        return False
+    return not file.startswith(STANDARD)
+
+
+STANDARD = (inspect.getsourcefile(functools) or "functools.py").removesuffix("functools.py") or "<frozen"
 
 
 def is_users(function: Any) -> bool:
     """Whether a function is looked into: Python code that is neither ours nor a library's."""
     if not isinstance(function, types.FunctionType):
         return False
-    if (function.__module__ or "").partition(".")[0] == PACKAGE:
-        return False
-    return "site-packages" not in function.__code__.co_filename and not function.__code__.co_filename.startswith(
-        "<frozen"
-    )
+    return not is_ours(function.__module__) and is_users_file(function.__code__.co_filename)
+
+
+def is_ours(module: str | None) -> bool:
+    return (module or "").partition(".")[0] == PACKAGE
 
 
 def code_names(code: types.CodeType) -> Iterator[str]:
@@ -55,13 +70,24 @@ def code_names(code: types.CodeType) -> Iterator[str]:
 
 
 class Captures:
-    """The values that a function takes from outside, as they were."""
+    """The values that a function takes from outside, as they were.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    With `watching` they are to be compared once, after the function has run: nothing is frozen, ndarrays are copied
+    where that is cheap, generators of random numbers count, and an object or dict may get further entries (a memo).
+    """
+
+    def __init__(self, function: Callable[..., Any], watching: bool = False) -> None:
+        self.watching = watching
         self.checks: list[tuple[str, Check]] = []
-        self._seen: set[int] = set()
+        self.names: set[str] = set()
+        self.tracked = False  # a dlarray among them is being differentiated
         self._held: list[Any] = []  # so that identities stay taken
-        self._function(inspect.unwrap(function), "")
+        before = -1
+        while len(self.names) > before:  # a function that is found may name further attributes
+            before = len(self.names)
+            self.checks.clear()
+            self._seen: set[int] = set()
+            self._value("the function", function, DEPTH)
 
     def changed(self) -> str | None:
         """The name of something that has changed, or None."""
@@ -72,98 +98,195 @@ class Captures:
 
     # ---- finding ----------------------------------------------------------------------------------------------
 
-    def _function(self, function: Any, prefix: str) -> None:
-        if isinstance(function, types.MethodType):
-            self._names = set(code_names(function.__func__.__code__))
-            self._object(f"{prefix}self", function.__self__, self._names)
-            function = function.__func__
-        if not is_users(function) or id(function) in self._seen:
+    def _function(self, function: types.FunctionType) -> None:
+        wrapped = inspect.unwrap(function)
+        if wrapped is not function:
+            self._value("the function", wrapped, DEPTH)
+        if id(function) in self._seen:
             return
         self._seen.add(id(function))
         self._held.append(function)
-        code = function.__code__
+        if not is_users(function):
+            if is_ours(function.__module__):  # grad(f), say: what was handed to us
+                for cell in function.__closure__ or ():
+                    if callable(inner := contents(cell)):
+                        self._value("a function", inner, DEPTH)
+            return
+        code, defaults, by_name = function.__code__, function.__defaults__, function.__kwdefaults__
         names = set(code_names(code))
-        self._add(f"the code of {function.__name__}", lambda: function.__code__ is code)
+        self.names |= names
+        self._add(
+            f"the code of {function.__name__}",
+            lambda: function.__code__ is code and function.__defaults__ is defaults,
+        )
         scope = function.__globals__
         for name in sorted(names):
-            if name in scope and not hasattr(builtins, name):
-                value = scope[name]
-                if isinstance(value, types.ModuleType):
-                    continue
-                self._add(f"global {name!r}", lambda n=name, v=value: scope.get(n) is v or same_number(scope.get(n), v))
-                self._value(f"global {name!r}", value, names, DEPTH)
+            if name in scope:
+                self._bound(f"global {name!r}", scope, name, scope[name], DEPTH)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                value = cell.cell_contents
-            except ValueError:  # not filled yet
+            value = contents(cell)
+            if value is MISSING:  # not filled yet
                 continue
             label = f"{name!r}, a variable around {function.__name__}"
-            self._add(label, lambda c=cell, v=value: c.cell_contents is v or same_number(c.cell_contents, v))
-            self._value(label, value, names, DEPTH)
-        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._value(f"a default of {function.__name__}", value, names, DEPTH)
+            self._add(label, lambda c=cell, v=value: contents(c) is v or same_number(contents(c), v))
+            self._value(label, value, DEPTH)
+        for value in (*(defaults or ()), *(by_name or {}).values()):
+            self._value(f"a default of {function.__name__}", value, DEPTH)
 
-    def _value(self, label: str, value: Any, names: set[str], depth: int) -> None:
-        if isinstance(value, (types.ModuleType, type, int, float, complex, str, bytes)) or value is None:
+    def _bound(self, label: str, scope: Any, name: Any, value: Any, depth: int) -> None:
+        """A value under a name or key of a dict."""
+        if not isinstance(value, types.ModuleType):
+            self._add(label, lambda: (now := scope.get(name, MISSING)) is value or same_number(now, value))
+        self._value(label, value, depth)
+
+    def _value(self, label: str, value: Any, depth: int) -> None:
+        if isinstance(value, (int, float, complex, str, bytes)) or value is None:
             return  # the binding has been checked
-        if isinstance(value, (types.FunctionType, types.MethodType)):
-            self._function(value, "")
+        if isinstance(value, types.FunctionType):
+            self._function(value)
             return
         if id(value) in self._seen or depth == 0:
             return
         self._seen.add(id(value))
         self._held.append(value)
         if isinstance(value, dlarray):
-            mark = _core.value_mark(value)
-            self._add(label, lambda: _core.value_mark(value) == mark)
+            self._dlarray(label, value)
         elif isinstance(value, np.ndarray):
             self._ndarray(label, value)
         elif isinstance(value, dict):
             keys = list(value)
-            self._add(label, lambda: list(value) == keys)
+            self._add(label, lambda: list(value)[: len(keys)] == keys if self.watching else list(value) == keys)
             for key, item in list(value.items()):
-                inner = f"{label}[{key!r}]"
-                self._add(inner, lambda k=key, v=item: value.get(k) is v or same_number(value.get(k), v))
-                self._value(inner, item, names, depth - 1)
-        elif isinstance(value, (list, tuple)):
+                self._bound(f"{label}[{key!r}]", value, key, item, depth - 1)
+        elif isinstance(value, (list, tuple, deque)):
             length = len(value)
             self._add(label, lambda: len(value) == length)
             for number, item in enumerate(value):
                 inner = f"{label}[{number}]"
-                if isinstance(value, list):
+                if not isinstance(value, tuple):
                     self._add(inner, lambda n=number, v=item: value[n] is v or same_number(value[n], v))
-                self._value(inner, item, names, depth - 1)
+                self._value(inner, item, depth - 1)
+        elif isinstance(value, (set, frozenset)):
+            items = frozenset(value)
+            self._add(label, lambda: items <= value if self.watching else items == value)
+        elif isinstance(value, functools.partial):
+            for inner in (value.func, value.args, value.keywords):
+                self._value(label, inner, depth)
+        elif isinstance(value, types.MethodType):
+            self._value(label, value.__func__, depth)
+            self._value(f"{label}.self", value.__self__, depth)
+        elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
+            self._generator(label, value)
         else:
-            self._object(label, value, names)
+            self._object(label, value, depth)
 
-    def _object(self, label: str, value: Any, names: set[str]) -> None:
-        """The attributes of an object that the code mentions."""
-        module = sys.modules.get(type(value).__module__)
-        if getattr(module, "__name__", "").partition(".")[0] in (PACKAGE, "numpy"):
-            return
+    def _dlarray(self, label: str, value: dlarray) -> None:
+        self.tracked = self.tracked or value.tracked
+        mark = _core.value_mark(value)
+        self._held.append(stop_gradient(value))  # whoever writes writes to a copy
+        self._add(label, lambda: (now := _core.value_mark(value)) == mark or same_number(now, mark))
+
+    def _object(self, label: str, value: Any, depth: int) -> None:
+        """The attributes of an object, class or module that the code mentions, and the code of its methods."""
+        kind = type(value)
+        if isinstance(value, types.ModuleType):
+            if is_ours(value.__name__) or not is_users_file(getattr(value, "__file__", None)):
+                return
+        else:
+            home = value if isinstance(value, type) else kind
+            if is_ours(home.__module__):
+                if isinstance(inner := getattr(value, "__wrapped__", None), types.FunctionType):
+                    self._function(inner)
+                return
+            module = sys.modules.get(home.__module__)
+            if not is_users_file(getattr(module, "__file__", None)) and home.__module__ != "__main__":
+                return
+            for base in home.__mro__[:-1]:
+                if base is not value:
+                    self._class(label, base, depth)
         for name, item in sorted(getattr(value, "__dict__", {}).items()):
-            if name not in names:
-                continue
-            inner = f"{label}.{name}"
-            self._add(inner, lambda n=name, v=item: vars(value).get(n) is v or same_number(vars(value).get(n), v))
-            self._value(inner, item, names, DEPTH - 1)
+            if name in self.names or is_special(name, item):
+                self._bound(f"{label}.{name}", vars(value), name, item, depth - 1)
+        for name in slots(kind):
+            if name in self.names and (item := getattr(value, name, MISSING)) is not MISSING:
+                self._add(
+                    f"{label}.{name}",
+                    lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),
+                )
+                self._value(f"{label}.{name}", item, depth - 1)
+
+    def _class(self, label: str, home: type, depth: int) -> None:
+        for name, item in sorted(vars(home).items()):
+            if name in self.names or is_special(name, item):
+                if isinstance(item, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+                    continue
+                self._bound(f"{label}.{name}", vars(home), name, item, depth - 1)
+                for part in (item,) if not isinstance(item, property) else (item.fget,):
+                    inner = getattr(part, "__func__", getattr(part, "func", part))
+                    if isinstance(inner, types.FunctionType):
+                        self._function(inner)
 
     def _ndarray(self, label: str, array: Any) -> None:
+        if self.watching:
+            if array.nbytes <= SMALL and array.dtype != object:
+                before = array.tobytes()
+                self._add(label, lambda: array.tobytes() == before)
+            return
         chain = [array]
         while isinstance(chain[-1].base, np.ndarray):
             chain.append(chain[-1].base)
         if chain[-1].base is not None or not chain[-1].flags.owndata:
             copy = array.copy()  # memory of somebody else, which nobody can freeze
-            self._add(label, lambda: bool(np.array_equal(array, copy, equal_nan=array.dtype.kind == "f")))
+            self._add(label, lambda: array.shape == copy.shape and array.tobytes() == copy.tobytes())
             return
         for link in chain:
             link.flags.writeable = False
         self._add(label, lambda: not any(link.flags.writeable for link in chain))
 
-    def _add(self, label: str, check: Any) -> None:
+    def _generator(self, label: str, value: Any) -> None:
+        if self.watching:
+            before = state_of(value)
+            self._add(f"{RANDOM}{label}", lambda: state_of(value) == before)
+
+    def _add(self, label: str, check: Check) -> None:
         self.checks.append((label, check))
+
+
+MISSING: Any = object()
+RANDOM = "the random numbers of "
+
+
+def contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING
+
+
+def slots(kind: type) -> list[str]:
+    return [name for name, item in vars(kind).items() if isinstance(item, types.MemberDescriptorType)]
+
+
+def is_special(name: str, item: Any) -> bool:
+    """Methods that are called without being named."""
+    return name.startswith("__") and name.endswith("__") and isinstance(item, types.FunctionType) and name != "__init__"
+
+
+def state_of(generator: Any) -> Any:
+    """What the next number of a generator depends on, as something that can be compared."""
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    if isinstance(generator, np.random.Generator):
+        return repr(generator.bit_generator.state)
+    return repr(generator.get_state(legacy=False))
 
 
 def same_number(a: Any, b: Any) -> bool:
     """Equal numbers or strings of the same type: another object, but no other value."""
-    return type(a) is type(b) and isinstance(a, (int, float, complex, str, bytes)) and bool(a == b)
+    if type(a) is not type(b) or not isinstance(a, (int, float, complex, str, bytes)):
+        return False
+    if isinstance(a, float):
+        if a != a or b != b:
+            return a != a and b != b
+        return a == b and (a != 0.0 or math.copysign(1.0, a) == math.copysign(1.0, b))
+    return bool(a == b)

@@ -131,6 +131,8 @@ class Checkpoint:
 
     def table_mark(self, iterations: int) -> str:
         """A fingerprint of the tables up to an iteration."""
+        import hashlib
+
         digest = hashlib.sha256()
         for table in self.step.tables.values():
             add(digest, *(column[:iterations] for column in table.columns))
