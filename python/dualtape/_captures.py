@@ -128,7 +128,7 @@ class Captures:
             if value is MISSING:  # not filled yet
                 continue
             label = f"{name!r}, a variable around {function.__name__}"
-            self._add(label, lambda c=cell, v=value: contents(c) is v or same_number(contents(c), v))
+            self._add(label, lambda c=cell, v=value: contents(c) is v or same_number(contents(c), v))  # type: ignore[misc]
             self._value(label, value, DEPTH)
         for value in (*(defaults or ()), *(by_name or {}).values()):
             self._value(f"a default of {function.__name__}", value, DEPTH)
@@ -164,14 +164,14 @@ class Captures:
             for number, item in enumerate(value):
                 inner = f"{label}[{number}]"
                 if not isinstance(value, tuple):
-                    self._add(inner, lambda n=number, v=item: value[n] is v or same_number(value[n], v))
+                    self._add(inner, lambda n=number, v=item: value[n] is v or same_number(value[n], v))  # type: ignore[misc]
                 self._value(inner, item, depth - 1)
         elif isinstance(value, (set, frozenset)):
             items = frozenset(value)
             self._add(label, lambda: items <= value if self.watching else items == value)
         elif isinstance(value, functools.partial):
-            for inner in (value.func, value.args, value.keywords):
-                self._value(label, inner, depth)
+            for part in (value.func, value.args, value.keywords):
+                self._value(label, part, depth)
         elif isinstance(value, types.MethodType):
             self._value(label, value.__func__, depth)
             self._value(f"{label}.self", value.__self__, depth)
@@ -211,7 +211,7 @@ class Captures:
             if name in self.names and (item := getattr(value, name, MISSING)) is not MISSING:
                 self._add(
                     f"{label}.{name}",
-                    lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),
+                    lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),  # type: ignore[misc]
                 )
                 self._value(f"{label}.{name}", item, depth - 1)
 
