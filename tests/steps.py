@@ -7,10 +7,10 @@ import random as python_random
 from typing import Any
 
 import numpy as np
+import pytest
 
 import dualtape as dt
-
-random_missing = not hasattr(dt.random, "normal")  # while random.py is a stand-in
+from dualtape import _core
 
 
 def valley(x1: Any, x2: Any) -> Any:
@@ -95,6 +95,19 @@ def alone(step: Any, start: Any, runs: Any, index: Any, **options: Any) -> Any:
     taken = start.__code__.co_varnames[: start.__code__.co_argcount] if callable(start) else ()
     state = start(**{name: swept.pop(name) for name in taken}) if callable(start) else start
     return dt.loop(step, state, record_every=runs.record_every, **swept, **options)
+
+
+def count_traces(patch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by one with each trace."""
+    made: list[int] = []
+    real = _core.trace
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        made.append(1)
+        return real(*args, **kwargs)
+
+    patch.setattr(_core, "trace", counting)
+    return made
 
 
 def seeded(count: int, seed: int = 0) -> list[float]:

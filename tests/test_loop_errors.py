@@ -5,6 +5,7 @@ and what would work, and names the step's file and line where that helps."""
 from __future__ import annotations
 
 import math
+import random as python_random
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,44 @@ def keeps_the_input(x: Any) -> Any:
     return x * 0.5
 
 
+total = 0
+generator = np.random.default_rng(0)
+
+
+def counts(x: Any) -> Any:
+    kept.append(1)
+    return x * 0.5
+
+
+def writes_a_global(x: Any) -> Any:
+    global total
+    total += 1
+    return x * total
+
+
+def writes_around() -> Callable[..., Any]:
+    count = 0
+
+    def step(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return x * count
+
+    return step
+
+
+def draws_from_numpy(state: Any, learn_rate: Any) -> Any:
+    return state[0] + np.random.normal() * learn_rate, state[1]  # noqa: NPY002
+
+
+def draws_from_python(x: Any) -> Any:
+    return x + python_random.random()
+
+
+def draws_from_a_generator(x: Any) -> Any:
+    return x + generator.normal()
+
+
 def line(function: Any, offset: int = 1) -> str:
     code = function.__code__
     return rf"test_loop_errors\.py:{code.co_firstlineno + offset}\b"
@@ -109,6 +148,34 @@ TRACES: dict[str, Case] = {
         rf"a traced value was stored outside of the function(.|\n)*return the value instead(.|\n)*{line(keeps)}",
     ),
     "append of the state": (lambda: loop(keeps_the_input), dt.TraceError, r"stored outside of the function"),
+    "append of a number": (lambda: loop(counts), dt.TraceError, rf"'kept'.* was changed \(at .*{line(counts)}\)"),
+    "global": (
+        lambda: loop(writes_a_global),
+        dt.TraceError,
+        rf"loop: writes_a_global writes to the global name 'total', a side effect.*{line(writes_a_global, 2)}",
+    ),
+    "nonlocal": (lambda: loop(writes_around()), dt.TraceError, r"loop: .*writes to the nonlocal name 'count'"),
+    "NumPy's random": (
+        lambda: sweep(draws_from_numpy),
+        dt.TraceError,
+        rf"sweep: random numbers were drawn from numpy\.random \(at .*{line(draws_from_numpy)}\).*use dualtape\.random",
+    ),
+    "Python's random": (
+        lambda: loop(draws_from_python),
+        dt.TraceError,
+        rf"random numbers were drawn from Python's random \(at .*{line(draws_from_python)}\)",
+    ),
+    "a generator": (lambda: loop(draws_from_a_generator), dt.TraceError, r"random numbers were drawn from .*generator"),
+    "random in until": (
+        lambda: loop(halve, until=lambda x: x < np.random.uniform()),  # noqa: NPY002
+        dt.TraceError,
+        r"random numbers were drawn from numpy\.random",
+    ),
+    "random in a schedule": (
+        lambda: loop(lambda x, rate: x * rate, rate=lambda k: python_random.random() / k),
+        dt.TraceError,
+        r"random numbers were drawn from Python's random",
+    ),
 }
 
 

@@ -52,9 +52,10 @@ py::array as_ndarray(const char* op, PyObject* object) {
     // A ragged list, or an object that fails to convert: NumPy's own words say it best.
     py::error_already_set error;
     if (error.matches(package_attribute("dualtape._core", "TraceError"))) {
-      throw TraceError(std::string(op) +
-                       ": a list of arrays that are being differentiated would lose their derivatives; join them with "
-                       "dualtape.numpy.array(...) or stack(...).");
+      const char* what =
+          tape::Recorder::current() ? " traced would be frozen" : " differentiated would lose their derivatives";
+      throw TraceError(std::string(op) + ": a list of arrays that are being" + what +
+                       "; join them with dualtape.numpy.array(...) or stack(...)" + user_location() + ".");
     }
     throw DTypeError(std::string(op) + ": the data is no regular array of numbers; NumPy says: " +
                      py::str(error.value()).cast<std::string>());
@@ -219,12 +220,14 @@ DType dtype_from(const char* op, PyObject* dtype) {
 
 void refuse_recorded(const char* what, const Array& value) {
   if (!tape::is_recorded(value)) return;
-  throw TraceError(
+  const std::string text =
       std::string(what) + to_string(value.shape()) +
       ": the function is being traced, and a number taken out of a traced value would be frozen into the program; "
       "compute with the dlarray itself, return it, decide on it with `if` or `while`, or use stop_gradient(x) where "
       "only the derivative is to be cut" +
-      user_location() + ".");
+      user_location() + ".";
+  tape::Recorder::current()->note_refusal(text);
+  throw TraceError(text);
 }
 
 PyObject* to_numpy(const Array& value, bool copy) {

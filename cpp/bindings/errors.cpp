@@ -9,6 +9,7 @@
 
 #include "bindings/dlarray.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace dualtape::bindings {
 namespace {
@@ -56,7 +57,13 @@ void set_python_error() noexcept {
   } catch (const DTypeError& error) {
     PyErr_SetString(dtype_error, error.what());
   } catch (const TraceError& error) {
-    PyErr_SetString(trace_error, error.what());
+    std::string text = error.what();
+    const bool tracing = tape::Recorder::current() || text.starts_with("trace:");
+    if (tracing && text.find(".py:") == std::string::npos) {
+      if (text.ends_with('.')) text.pop_back();
+      text += user_location() + ".";
+    }
+    PyErr_SetString(trace_error, text.c_str());
   } catch (const TapeError& error) {
     PyErr_SetString(tape_error, error.what());
   } catch (const GradientError& error) {

@@ -90,7 +90,7 @@ PyObject* repr(PyObject* self) {
     if (x.dtype() != DType::f64) tail += ", dtype=" + std::string(array::name(x.dtype()));
     if (x.is_dual()) tail += ", dual";
     if (tape::Tape::of(x)) tail += ", tracked";
-    if (tape::is_recorded(x)) tail += ", traced";
+    if (x.value().trace()) tail += ", traced";
     return PyUnicode_FromFormat("dlarray(%U%s)", text.get(), tail.c_str());
   });
 }

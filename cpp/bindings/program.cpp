@@ -42,6 +42,11 @@ std::string place(const program::Line& line) { return line.file + ":" + std::to_
 py::tuple trace(const py::object& function, const py::list& values, const std::vector<std::string>& names,
                 const std::vector<bool>& weak, bool contraction, const py::object& known,
                 const std::vector<std::int64_t>& forced, bool watch) {
+  if (tape::Recorder::current()) {
+    // An inner recorder would not see what the outer one knows, nor the other way round.
+    throw TraceError("trace: a function is being traced already, and traces do not nest" + user_location() +
+                     "; call the inner function itself, it becomes part of the program.");
+  }
   program::Trace recorder(where, forced);
   if (watch) recorder.watch();
   py::list results, labels;
@@ -50,18 +55,26 @@ py::tuple trace(const py::object& function, const py::list& values, const std::v
     for (std::size_t i = 0; i < values.size(); ++i) {
       const py::object value = values[i];
       const Var& var = var_of(value.ptr());
-      const Array input = recorder.input(names[i], var.value().untraced(), weak[i]);
+      if (var.value().trace()) tape::Recorder::refuse_stray();
+      const Array input = recorder.input(names[i], var.value().untraced(), weak[i] || var.value().weak());
       traced.append(steal(make_labelled(Var(input), labels_of(value.ptr()))));
     }
     const py::object out = function(traced);
     for (const py::handle item : out) {
       const Var var = operand("trace", item.ptr());
+      if (var.is_dual() || tape::Tape::of(var)) {
+        throw TraceError(
+            "trace: a result depends on a value from outside that is being differentiated, and a program would lose "
+            "the "
+            "derivative; make that value an argument, or call the function itself.");
+      }
       recorder.result(var.value());
       results.append(steal(make_labelled(Var(var.value().untraced()), labels_of(item.ptr()))));
       PyObject* own = labels_of(item.ptr());
       labels.append(own ? py::reinterpret_borrow<py::object>(own) : py::object(py::none()));
     }
   }
+  if (!recorder.refusal().empty()) throw TraceError(recorder.refusal());
   program::Path path = recorder.finish();
   if (!program::survivors(path).empty()) {
     py::module_::import("gc").attr("collect")();  // garbage that waits in a cycle is nobody's
@@ -215,6 +228,9 @@ void bind_program(py::module_& module) {
   module.def(
       "is_traced", [](const py::object& x) { return is_dlarray(x.ptr()) && tape::is_recorded(var_of(x.ptr())); },
       py::arg("x"), "Whether the value belongs to the trace that is open.");
+  module.def(
+      "is_weak", [](const py::object& x) { return is_dlarray(x.ptr()) && var_of(x.ptr()).value().weak(); },
+      py::arg("x"), "Whether a dlarray stands for a Python number.");
   module.def(
       "value_mark",
       [](const py::object& x) -> py::object {

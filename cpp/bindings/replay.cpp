@@ -27,8 +27,8 @@ using exec::ValueId;
 
 /// How a program is called: its code with a workspace, and what its leaves must be.
 struct Machine {
-  explicit Machine(std::shared_ptr<const program::Program> from)
-      : program(std::move(from)), runner(program->part().code, 1) {
+  Machine(std::shared_ptr<const program::Program> from, std::vector<std::string> input_labels)
+      : program(std::move(from)), runner(program->part().code, 1), labels(std::move(input_labels)) {
     const program::Graph& graph = program->graph();
     for (const program::Input& input : graph.inputs) {
       const program::Node& node = graph.nodes[input.node];
@@ -49,25 +49,31 @@ struct Machine {
 
   DType stored(std::size_t i) const { return runner.result_dtype(i); }
 
-  /// Loads an argument; false where it does not fit.
+  /// Loads an argument; false where it does not fit. Only what would have been traced in the same way fits: a number
+  /// where a number was, an array of the same dtype, shape and labels where an array was.
   bool load(std::size_t i, PyObject* object) {
     const ValueId id = runner.code().inputs[i];
     exec::Workspace& home = runner.home();
     if (scalar[i]) {
       if (PyFloat_CheckExact(object)) {
+        if (!weak[i]) return false;
         *home.at<double>(id) = PyFloat_AS_DOUBLE(object);
         return true;
       }
       if (is_dlarray(object) && is_bare_scalar(as_dlarray(object)) && !as_dlarray(object)->var.has_node()) {
+        if (weak[i] || !labels[i].empty()) return false;
         *home.at<double>(id) = as_dlarray(object)->var.value().scalar();
         return true;
       }
     }
+    if (!is_dlarray(object) && !PyFloat_Check(object) && !PyObject_HasAttrString(object, "__array__")) return false;
+    PyObject* given = labels_of(object);
+    if (given ? labels[i] != PyUnicode_AsUTF8(given) : !labels[i].empty()) return false;
     bool is_weak = false, foreign = false;
     Var var = operand("program", object, &is_weak, &foreign);
     if (foreign || var.is_dual() || tape::Tape::of(var) || tape::is_recorded(var)) return false;
     const Value& value = runner.code().values[id];
-    if (is_weak && weak[i]) var = weak_as(var, value.dtype);
+    if (is_weak != weak[i]) return false;
     if (var.dtype() != value.dtype || !same_shape(var.shape(), value.shape)) return false;
     const Array elements = var.value().as_contiguous();
     home.load(id, elements.raw_data());
@@ -88,6 +94,7 @@ struct Machine {
   std::shared_ptr<const program::Program> program;
   exec::Runner runner;
   std::vector<bool> weak, scalar, single;
+  std::vector<std::string> labels;  // of the inputs
   std::vector<DType> dtypes;
   std::vector<Dims> shapes;
 };
@@ -171,8 +178,9 @@ void bound_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-py::object make_replay(const PyProgram& program) {
-  auto machine = std::make_unique<Machine>(program.program);
+py::object make_replay(const PyProgram& program, std::vector<std::string> labels) {
+  labels.resize(program.program->graph().inputs.size());
+  auto machine = std::make_unique<Machine>(program.program, std::move(labels));
   PyObject* object = checked(replay_type->tp_alloc(replay_type, 0));
   Replay* replay = reinterpret_cast<Replay*>(object);
   replay->call = replay_call;
@@ -255,7 +263,8 @@ void bind_replay(py::module_& module) {
                          sizeof(Bound), bound_dealloc, offsetof(Bound, call));
   module.attr("Replay") = py::handle(reinterpret_cast<PyObject*>(replay_type));
   module.attr("Bound") = py::handle(reinterpret_cast<PyObject*>(bound_type));
-  module.def("make_replay", &make_replay, py::arg("program"), "The program as a callable.");
+  module.def("make_replay", &make_replay, py::arg("program"), py::arg("labels") = std::vector<std::string>(),
+             "The program as a callable; `labels` are those of its inputs.");
   module.def("missing", &missing, py::arg("replay"), "Outcomes of decisions up to the one without a path.");
   module.def("bind", &bind, py::arg("replay"), py::arg("inputs"), py::arg("results"),
              "The replay between fixed buffers.");

@@ -8,13 +8,24 @@
 namespace dualtape::bindings {
 namespace {
 
-/// The directory of this package, with a slash at the end.
-const std::string& package_directory() {
-  static const std::string directory = [] {
-    const auto file = pybind11::module_::import("dualtape").attr("__file__").cast<std::string>();
-    return file.substr(0, file.rfind('/') + 1);
-  }();
-  return directory;
+/// The directory of a module's file, with a slash at the end.
+std::string directory_of(const char* module) {
+  const auto file = pybind11::module_::import(module).attr("__file__").cast<std::string>();
+  return file.substr(0, file.rfind('/') + 1);
+}
+
+/// Code of this package, which is never the user's.
+bool is_ours(std::string_view file) {
+  static const std::string directory = directory_of("dualtape");
+  return file.starts_with(directory);
+}
+
+/// Code of NumPy, SciPy or Python's own library: a user's line stands behind it, unless there is none.
+bool is_library(std::string_view file) {
+  static const std::string numpy = directory_of("numpy"), standard = directory_of("os");
+  static const std::string scipy = numpy.substr(0, numpy.size() - std::string_view("numpy/").size()) + "scipy/";
+  return file.starts_with("<frozen") || file.starts_with("<__array_function__") || file.starts_with(numpy) ||
+         file.starts_with(scipy) || (file.starts_with(standard) && file.find("-packages/") == std::string_view::npos);
 }
 
 }  // namespace
@@ -25,15 +36,13 @@ SourceLine user_line() {
   while (frame) {
     PyCodeObject* code = PyFrame_GetCode(frame);
     const char* file = PyUnicode_AsUTF8(code->co_filename);
-    const bool ours = !file || std::string_view(file).starts_with(package_directory());
-    if (!ours) {
-      out = {file, PyUnicode_AsUTF8(code->co_name), PyFrame_GetLineNumber(frame)};
-      Py_DECREF(code);
-      Py_DECREF(frame);
-      return out;
+    bool found = false;
+    if (file && !is_ours(file)) {
+      found = !is_library(file);
+      if (found || !out.line) out = {file, PyUnicode_AsUTF8(code->co_name), PyFrame_GetLineNumber(frame)};
     }
     Py_DECREF(code);
-    PyFrameObject* back = PyFrame_GetBack(frame);
+    PyFrameObject* back = found ? nullptr : PyFrame_GetBack(frame);
     Py_DECREF(frame);
     frame = back;
   }

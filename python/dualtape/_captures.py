@@ -33,7 +33,7 @@ import numpy as np
 from dualtape import _core
 from dualtape._core import dlarray, stop_gradient
 
-DEPTH = 4
+DEPTH = 10
 PACKAGE = __name__.partition(".")[0]
 SMALL = 1 << 20  # bytes of an ndarray that is copied to be compared
 
@@ -76,18 +76,22 @@ class Captures:
     where that is cheap, generators of random numbers count, and an object or dict may get further entries (a memo).
     """
 
-    def __init__(self, function: Callable[..., Any], watching: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], watching: bool = False, others: tuple[Any, ...] = ()) -> None:
         self.watching = watching
         self.checks: list[tuple[str, Check]] = []
         self.names: set[str] = set()
+        self.functions: list[types.FunctionType] = []  # of the user
         self.tracked = False  # a dlarray among them is being differentiated
         self._held: list[Any] = []  # so that identities stay taken
         before = -1
         while len(self.names) > before:  # a function that is found may name further attributes
             before = len(self.names)
             self.checks.clear()
+            self.functions.clear()
             self._seen: set[int] = set()
             self._value("the function", function, DEPTH)
+            for other in others:  # arguments that are no operands
+                self._value(f"an argument of type {type(other).__name__}", other, DEPTH)
 
     def changed(self) -> str | None:
         """The name of something that has changed, or None."""
@@ -112,6 +116,7 @@ class Captures:
                     if callable(inner := contents(cell)):
                         self._value("a function", inner, DEPTH)
             return
+        self.functions.append(function)
         code, defaults, by_name = function.__code__, function.__defaults__, function.__kwdefaults__
         names = set(code_names(code))
         self.names |= names
@@ -127,7 +132,7 @@ class Captures:
             value = contents(cell)
             if value is MISSING:  # not filled yet
                 continue
-            label = f"{name!r}, a variable around {function.__name__}"
+            label = f"{name!r} (a variable around {function.__name__})"
             self._add(label, lambda c=cell, v=value: contents(c) is v or same_number(contents(c), v))  # type: ignore[misc]
             self._value(label, value, DEPTH)
         for value in (*(defaults or ()), *(by_name or {}).values()):
@@ -175,7 +180,7 @@ class Captures:
         elif isinstance(value, types.MethodType):
             self._value(label, value.__func__, depth)
             self._value(f"{label}.self", value.__self__, depth)
-        elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
+        elif isinstance(value, random.Random) or "numpy.random" in (getattr(type(value), "__module__", None) or ""):
             self._generator(label, value)
         else:
             self._object(label, value, depth)
@@ -199,11 +204,13 @@ class Captures:
                     self._function(inner)
                 return
             module = sys.modules.get(home.__module__)
-            if not is_users_file(getattr(module, "__file__", None)) and home.__module__ != "__main__":
+            if is_users_file(getattr(module, "__file__", None)) or home.__module__ == "__main__":
+                for base in home.__mro__[:-1]:
+                    if base is not value:
+                        self._class(label, base, depth)
+            elif home is value:
                 return
-            for base in home.__mro__[:-1]:
-                if base is not value:
-                    self._class(label, base, depth)
+            self._no_others(label, value)
         for name, item in sorted(getattr(value, "__dict__", {}).items()):
             if name in self.names or is_special(name, item):
                 self._bound(f"{label}.{name}", vars(value), name, item, depth - 1)
@@ -214,6 +221,12 @@ class Captures:
                     lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),  # type: ignore[misc]
                 )
                 self._value(f"{label}.{name}", item, depth - 1)
+
+    def _no_others(self, label: str, value: Any) -> None:
+        """No further attribute that the code names, which would hide one of the class."""
+        if not self.watching and hasattr(value, "__dict__"):
+            names, present = self.names, frozenset(vars(value))
+            self._add(label, lambda: names.isdisjoint(vars(value).keys() - present))
 
     def _class(self, label: str, home: type, depth: int) -> None:
         for name, item in sorted(vars(home).items()):
@@ -244,7 +257,9 @@ class Captures:
         self._add(label, lambda: not any(link.flags.writeable for link in chain))
 
     def _generator(self, label: str, value: Any) -> None:
-        if self.watching:
+        if self.watching and (
+            isinstance(value, random.Random) or hasattr(value, "bit_generator") or "get_state" in dir(value)
+        ):
             before = state_of(value)
             self._add(f"{RANDOM}{label}", lambda: state_of(value) == before)
 
@@ -276,9 +291,16 @@ def state_of(generator: Any) -> Any:
     """What the next number of a generator depends on, as something that can be compared."""
     if isinstance(generator, random.Random):
         return generator.getstate()
-    if isinstance(generator, np.random.Generator):
-        return repr(generator.bit_generator.state)
-    return repr(generator.get_state(legacy=False))
+    if hasattr(generator, "bit_generator"):
+        return plain(generator.bit_generator.state)
+    return plain(generator.get_state(legacy=False))
+
+
+def plain(state: Any) -> Any:
+    """A tree of dicts with bytes in place of arrays."""
+    if isinstance(state, dict):
+        return {key: plain(item) for key, item in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 def same_number(a: Any, b: Any) -> bool:

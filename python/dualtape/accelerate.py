@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import warnings
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, overload
 
@@ -19,13 +19,14 @@ import numpy as np
 
 from dualtape import _core
 from dualtape._captures import Captures
-from dualtape._core import dlarray, dlfeval
+from dualtape._core import TraceError, dlarray, dlfeval
 from dualtape.program import Replayer, as_operand, check_results, is_dynamic, trace_call
 from dualtape.tree import flatten, leaves_with_paths
 
 __all__ = ["AcceleratedFunction", "dlaccelerate"]
 
 MOST_PATHS = 2000
+MOST_NOTES = 200
 
 
 class Entry(NamedTuple):
@@ -38,14 +39,28 @@ class Entry(NamedTuple):
 class Cache:
     """The traces of one function; wrappers of the same function share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Any = None) -> None:
+        self.owner = owner  # a weak reference to the function
         self.entries: OrderedDict[Any, Entry] = OrderedDict()
         self.last: Entry | None = None
         self.calls = self.hits = self.retraces = 0
-        self.log: list[str] = []
+        self.log: deque[str] = deque(maxlen=MOST_NOTES)
 
 
-_caches: weakref.WeakKeyDictionary[Any, Cache] = weakref.WeakKeyDictionary()
+NAME = "__dualtape_cache__"
+
+
+def cache_of(function: Any) -> Cache:
+    """The cache that lives, and dies, with a function."""
+    known = getattr(function, "__dict__", {}).get(NAME)
+    if known is not None and known.owner() is function:  # functools.wraps copies attributes to other functions
+        return known
+    try:
+        cache = Cache(weakref.ref(function))
+        vars(function)[NAME] = cache
+    except TypeError:  # an object without attributes, or without weak references
+        return Cache()
+    return cache
 
 
 def where(line: Any) -> str:
@@ -55,7 +70,7 @@ def where(line: Any) -> str:
 def kind_of(leaf: Any) -> Any:
     """What must be equal for a trace to apply: the type of an operand, the value of anything else."""
     if is_dynamic(leaf):
-        if isinstance(leaf, float):
+        if isinstance(leaf, float) or _core.is_weak(leaf):
             return "float"
         array = as_operand(leaf)
         return (array.shape, array.dtype.str, array.dims)
@@ -64,6 +79,15 @@ def kind_of(leaf: Any) -> Any:
     except TypeError:
         return (type(leaf), repr(leaf))
     return (type(leaf), leaf)
+
+
+def is_tolerance(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < float("inf")
+
+
+def is_simple(leaf: Any) -> bool:
+    """Whether an argument that is no operand can have changed only by being another."""
+    return leaf is None or isinstance(leaf, (bool, int, str, bytes, np.integer, np.bool_))
 
 
 class AcceleratedFunction:
@@ -94,12 +118,13 @@ class AcceleratedFunction:
         self.cache_size = cache_size
         self.check_mode = "none"
         self.check_tolerance = 1e-4
-        try:
-            self._cache = _caches.setdefault(function, Cache())
-        except TypeError:  # an object that takes no weak references
-            self._cache = Cache()
+        self._cache = cache_of(function)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "enabled" and not isinstance(value, bool):
+            raise ValueError(f"dlaccelerate: enabled must be True or False; got {value!r}.")
+        if name == "check_tolerance" and (isinstance(value, bool) or not is_tolerance(value)):
+            raise ValueError(f"dlaccelerate: check_tolerance must be a finite number of at least 0; got {value!r}.")
         if name == "cache_size" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"dlaccelerate: cache_size must be a whole number from 1; got {value!r}.")
         if name == "check_mode" and value not in ("none", "tolerance"):
@@ -130,10 +155,10 @@ class AcceleratedFunction:
 
     def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         leaves, structure = flatten((args, kwargs))
-        nested = any(isinstance(leaf, dlarray) and (leaf.tracked or _core.is_traced(leaf)) for leaf in leaves)
+        nested = _core.is_tracing() or any(isinstance(leaf, dlarray) and leaf.tracked for leaf in leaves)
         if not self.enabled or nested:
             # Inside a derivative or another trace the function is simply part of it.
-            return self._function(*args, **kwargs)
+            return self._evaluated(*args, **kwargs)
         cache = self._cache
         cache.calls += 1
         key = (structure, tuple(map(kind_of, leaves)))
@@ -165,8 +190,13 @@ class AcceleratedFunction:
 
     def _trace(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         cache = self._cache
-        core, call, _ = trace_call(self._evaluated, args, kwargs, True)
-        captures = Captures(self._function)
+        try:
+            core, call, _ = trace_call(self._evaluated, args, kwargs, True, where="dlaccelerate")
+        except TraceError:
+            if Captures(self._function, watching=True).tracked:  # part of a derivative, by the back door
+                return self._evaluated(*args, **kwargs)
+            raise
+        captures = Captures(self._function, others=tuple(leaf for _, leaf in call.static if not is_simple(leaf)))
         if not cache.entries and not cache.log:
             self._note("traced on the first call")
         elif not cache.log or not cache.log[-1].endswith("has changed"):
@@ -177,8 +207,7 @@ class AcceleratedFunction:
         cache.entries[key] = entry
         while len(cache.entries) > self.cache_size:
             cache.entries.popitem(last=False)
-        results = self._run(key, entry, args, kwargs)
-        return results
+        return self._run(key, entry, args, kwargs)
 
     def _replay(self, key: Any, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._cache.hits += 1
@@ -204,7 +233,7 @@ class AcceleratedFunction:
         """A decision came out in a way that was not seen before: its path joins the program."""
         before = entry.replayer
         forced = _core.missing(before.replay)
-        core, call, _ = trace_call(self._evaluated, args, kwargs, True, before.core, forced)
+        core, call, _ = trace_call(self._evaluated, args, kwargs, True, before.core, forced, "dlaccelerate")
         check_results(before.call, call)
         if core is None:
             raise RuntimeError("dlaccelerate: a path is missing that the trace says it has; please report this.")

@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dualtape import _core
+from dualtape._captures import Captures
 from dualtape._core import DTypeError, ShapeError, TraceError, dlarray
+from dualtape._purity import purity
 from dualtape.tree import Structure, flatten, paths, unflatten
 
 __all__ = ["Constant", "Guard", "Instruction", "Program", "trace"]
@@ -70,6 +72,7 @@ class Call(NamedTuple):
     static: list[tuple[int, Any]]  # places and values of leaves that are no operands
     out: Structure
     labels: list[str | None]
+    dims: list[str]  # labels of the operands
 
 
 def argument_names(function: Callable[..., Any], structure: Structure) -> list[str]:
@@ -113,45 +116,50 @@ def builder(structure: Structure) -> Callable[[Any], Any] | None:
 
     try:
         built: Callable[[Any], Any] = eval(f"lambda r: {text(structure)}", {})
-    except LookupError:
+    except (LookupError, SyntaxError, MemoryError, RecursionError):  # or too deep for the parser
         return None
     return built
 
 
 def trace_call(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], contract: bool,
-    known: Any = None, forced: Any = (),
-) -> tuple[Any, Call, list[Any]]:  # fmt: skip
-    """Trace a function on arguments: (core program or None where the path is known, call, results)."""
+    known: Any = None, forced: Any = (), where: str = "trace",
+) -> tuple[Any, Call, Captures]:  # fmt: skip
+    """Trace a function on arguments: (core program or None where the path is known, call, what it relies on)."""
     leaves, structure = flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if is_dynamic(leaf)]
     names = argument_names(function, structure)
     shape: list[Any] = []
+    pure = purity(function, where)
 
     def flat(traced: list[dlarray]) -> list[Any]:
         filled = list(leaves)
         for place, value in zip(places, traced, strict=True):
             filled[place] = value
         own_args, own_kwargs = unflatten(structure, filled)
-        results, found = flatten(function(*own_args, **own_kwargs))
+        with pure:
+            results, found = flatten(function(*own_args, **own_kwargs))
         for path, leaf in zip(paths(found, "result"), results, strict=True):
             if isinstance(leaf, (str, bytes)):
-                raise DTypeError(f"trace: {path} must be a number or an array; the function returned {leaf!r:.60}.")
+                raise DTypeError(f"{where}: {path} must be a number or an array; the function returned {leaf!r:.60}.")
         shape[:] = [found]
         return results
 
+    operands = [as_operand(leaves[place]) for place in places]
     core, results, labels, _ = _core.trace(
         flat,
-        [as_operand(leaves[place]) for place in places],
+        operands,
         [names[place] for place in places],
         [isinstance(leaves[place], float) for place in places],
         contract,
         known,
         list(forced),
     )
+    if known is not None:
+        check_kinds(known, results, shape[0], where)
     static = [(i, leaf) for i, leaf in enumerate(leaves) if not is_dynamic(leaf)]
-    call = Call(structure, [names[place] for place in places], static, shape[0], labels)
-    return core, call, results
+    call = Call(structure, [names[place] for place in places], static, shape[0], labels, [x.dims for x in operands])
+    return core, call, pure.captures
 
 
 class Replayer:
@@ -161,7 +169,7 @@ class Replayer:
 
     def __init__(self, core: Any, call: Call) -> None:
         self.core, self.call = core, call
-        self.replay = _core.make_replay(core)
+        self.replay = _core.make_replay(core, call.dims)
         taken = {place for place, _ in call.static}
         self.places = [i for i in range(call.structure.num_leaves) if i not in taken]
         args = call.structure.children[0]
@@ -218,8 +226,15 @@ class Program:
     writes a file that is checked when it is read and from which nothing is ever run.
     """
 
-    def __init__(self, core: Any, call: Call, function: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        core: Any,
+        call: Call,
+        function: Callable[..., Any] | None = None,
+        captures: Captures | None = None,
+    ) -> None:
         self._function = function
+        self._captures = captures
         self._take(core, call)
 
     def _take(self, core: Any, call: Call) -> None:
@@ -249,20 +264,37 @@ class Program:
             if type(results) is tuple:
                 return self._replayer.finish(results)
             if results is NotImplemented:
-                return self._inline(args, kwargs, operands)
+                ready = self._ready(operands)
+                if ready is None:
+                    return self._inline(args, kwargs)
+                operands = ready
+                continue
+            if _core.is_tracing() and self._function is not None:  # a new path is part of that trace
+                return self._function(*args, **kwargs)
             self._grow(args, kwargs, _core.missing(self._replayer.replay))
 
-    def _inline(self, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Any]) -> Any:
-        """Arguments that a replay does not take: part of a derivative or another trace, or of another shape."""
+    def _inline(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that is part of a derivative or of another trace."""
+        if self._function is None:
+            raise TraceError(
+                f"{self._signature()}: a program that was loaded has no derivatives; an argument is being "
+                "differentiated or traced; use the function it was made from."
+            )
+        return self._function(*args, **kwargs)
+
+    def _ready(self, operands: list[Any]) -> list[Any] | None:
+        """Operands as the program takes them, where they are not; None where they are differentiated or traced.
+
+        A number is as good as a scalar array and the other way round: the program's dtypes are fixed.
+        """
         if any(isinstance(leaf, dlarray) and (leaf.tracked or _core.is_traced(leaf)) for leaf in operands):
-            if self._function is None:
-                raise TraceError(
-                    f"{self._signature()}: a program that was loaded has no derivatives; an argument is being "
-                    "differentiated or traced; use the function it was made from."
-                )
-            return self._function(*args, **kwargs)
-        for (name, dtype, shape, _), leaf in zip(self._core.inputs(), operands, strict=True):
+            return None
+        out = []
+        for (name, dtype, shape, weak), dims, leaf in zip(self._core.inputs(), self._call.dims, operands, strict=True):
             given = as_operand(leaf)
+            number = isinstance(leaf, (int, float, np.integer)) and not isinstance(leaf, bool)
+            if number or (given.ndim == 0 and given.dtype == np.float64):
+                given = dlarray(float(given), dtype=None if weak or shape else np.dtype(dtype))
             if given.shape != tuple(shape):
                 raise ShapeError(
                     f"{self._signature()}: {name} must have the shape {tuple(shape)}; got {given.shape}; a program is "
@@ -272,7 +304,13 @@ class Program:
                 raise DTypeError(
                     f"{self._signature()}: {name} must be {dtype}; got {given.dtype}; convert it with astype."
                 )
-        raise TraceError(f"{self._signature()}: the arguments cannot be replayed; call the function itself.")
+            if given.dims != dims:
+                raise ShapeError(
+                    f"{self._signature()}: {name} must have the labels {dims!r}; got {given.dims!r}; label it as "
+                    "it was when the function was traced."
+                )
+            out.append(float(given) if weak else given)
+        return out
 
     def _grow(self, args: tuple[Any, ...], kwargs: dict[str, Any], forced: list[int]) -> None:
         if self._function is None:
@@ -282,6 +320,12 @@ class Program:
                 f"{self._signature()}: a decision came out in a way that was never traced, and a loaded program "
                 f"cannot trace; decisions are at {', '.join(lines) or 'unknown lines'}; trace the function on such "
                 "arguments too before saving."
+            )
+        if self._captures is not None and (what := self._captures.changed()) is not None:
+            raise TraceError(
+                f"{self._signature()}: a decision came out in a new way, and its path cannot be traced, because {what} "
+                "has changed since the program was made; trace the function again, make that an argument, or use "
+                "dlaccelerate."
             )
         core, call, _ = trace_call(self._function, args, kwargs, self._core.contraction, self._core, forced)
         check_results(self._call, call)
@@ -355,7 +399,14 @@ class Program:
             Arguments or results are laid out in containers other than dict, list, tuple and None; a pickle keeps those.
         """
         import json  # here, since importing dualtape should stay quick
+        import zlib
 
+        for _, value in self._call.static:
+            if type(value) not in (int, bool, str):
+                raise ValueError(
+                    f"Program.save: a file holds whole numbers, flags and text among the arguments; one is a "
+                    f"{type(value).__name__}; pickle the program instead, or let the function get it from outside."
+                )
         head = json.dumps(
             {
                 "arguments": outline(self._call.structure),
@@ -363,13 +414,14 @@ class Program:
                 "static": self._call.static,
                 "results": outline(self._call.out),
                 "labels": self._call.labels,
+                "dims": self._call.dims,
             }
         ).encode()
+        rest = len(head).to_bytes(8, "little") + head + self._core.save()
         beside = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
         try:
             with open(beside, "wb") as file:
-                body = self._core.save()
-                file.write(MAGIC + len(head).to_bytes(8, "little") + head + body)
+                file.write(MAGIC + zlib.crc32(rest).to_bytes(4, "little") + rest)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, path)
@@ -396,32 +448,53 @@ class Program:
             The file is none of a program, is cut off or altered, or was written by another version.
         """
         import json
+        import zlib
 
+        what = f"Program.load({os.fspath(path)!r})"
         data = Path(path).read_bytes()
-        size = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 8], "little")
-        start = len(MAGIC) + 8
-        if not data.startswith(MAGIC) or start + size > len(data):
-            raise ValueError(f"Program.load({os.fspath(path)!r}): this is no file of a program, or it is cut off.")
-        core = _core.load_program(data[start + size :])
+        if not data.startswith(MAGIC):
+            if data.startswith(MAGIC[:-2]) and data[len(MAGIC) - 1 : len(MAGIC)] == b"\n":
+                version = data[len(MAGIC) - 2 : len(MAGIC) - 1].decode(errors="replace")
+                raise ValueError(
+                    f"{what}: the file has the format {version}, this version of dualtape reads 1; update it."
+                )
+            raise ValueError(f"{what}: this is no file of a program.")
+        rest = data[len(MAGIC) + 4 :]
+        if zlib.crc32(rest).to_bytes(4, "little") != data[len(MAGIC) : len(MAGIC) + 4]:
+            raise ValueError(f"{what}: the file is cut off or has been altered; save the program again.")
+        size = int.from_bytes(rest[:8], "little")
+        core = _core.load_program(rest[8 + size :])
         try:
-            head = json.loads(data[start : start + size])
+            head = json.loads(rest[8 : 8 + size])
             call = Call(
                 structure_of(head["arguments"]),
-                list(head["names"]),
+                [str(name) for name in head["names"]],
                 [(int(place), value) for place, value in head["static"]],
                 structure_of(head["results"]),
-                list(head["labels"]),
+                [None if label is None else str(label) for label in head["labels"]],
+                [str(label) for label in head["dims"]],
             )
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"Program.load({os.fspath(path)!r}): the head of the file has been altered.") from None
-        if len(call.labels) != len(core.results()) or len(call.names) != len(core.inputs()):
-            raise ValueError(f"Program.load({os.fspath(path)!r}): the head of the file does not fit the program.")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ValueError(f"{what}: the head of the file has been altered.") from None
+        places = {place for place, _ in call.static}
+        if (
+            len(call.labels) != len(core.results())
+            or len(call.labels) != call.out.num_leaves
+            or not len(call.names) == len(call.dims) == len(core.inputs())
+            or len(places) != len(call.static)
+            or not places <= set(range(call.structure.num_leaves))
+            or len(call.names) + len(places) != call.structure.num_leaves
+            or len(call.structure.children) != 2
+        ):
+            raise ValueError(f"{what}: the head of the file does not fit the program.")
         return cls(core, call)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (from_bytes, (self._core.save(), tuple(self._call)))
 
 
+#: How a file begins. Behind it: CRC-32 (4 bytes) of the rest; the length of the head (8); the head, JSON with the
+#: layout of arguments and results; and the core's file (cpp/dualtape/program/file.cpp). Numbers are little-endian.
 MAGIC = b"dualtape Program file 1\n"
 
 
@@ -466,6 +539,19 @@ def structure_of(sketch: Any) -> Structure:
     return flatten(build(sketch))[1]
 
 
+def check_kinds(known: Any, results: list[Any], structure: Structure, where: str) -> None:
+    """The results of a further path must be like those of the others."""
+    before = known.results()
+    if len(before) != len(results):
+        return  # check_results says it better
+    for path, (dtype, shape), now in zip(paths(structure, "result"), before, results, strict=True):
+        if (np.dtype(dtype), tuple(shape)) != (now.dtype, now.shape):
+            raise TraceError(
+                f"{where}: {path} must have one dtype and shape on every path; got {now.dtype} {now.shape} after "
+                f"{dtype} {tuple(shape)}; use astype, or a shape that does not depend on values."
+            )
+
+
 def check_results(before: Call, after: Call) -> None:
     if after.out is not before.out:
         raise TraceError(
@@ -506,5 +592,5 @@ def trace(function: Callable[..., Any], /, *args: Any, contract: bool = True, **
             f"trace: the first argument must be the function to trace; a {type(function).__name__} was given; "
             "write trace(function, *example_arguments)."
         )
-    core, call, _ = trace_call(function, args, kwargs, contract)
-    return Program(core, call, function)
+    core, call, captures = trace_call(function, args, kwargs, contract)
+    return Program(core, call, function, captures)

@@ -104,6 +104,11 @@ Array reshape(const Array& x, Shape shape) {
   return view_of(x.copy(), out, contiguous_strides(out), 0);
 }
 
+bool reshapes_as_view(const Array& x, Shape shape) {
+  Dims strides;
+  return x.size() == 0 || x.contiguous() || reshape_strides(x, infer_shape(x.shape(), shape), strides);
+}
+
 Array transpose(const Array& x, std::span<const std::int64_t> perm) {
   Dims shape, strides;
   unsigned seen = 0;

@@ -24,6 +24,8 @@ struct Slice {
 Dims infer_shape(Shape from, Shape shape);
 /// The same elements in C order under another shape (one entry may be -1); a view where strides allow.
 Array reshape(const Array& x, Shape shape);
+/// Whether strides allow `reshape` to give a view.
+bool reshapes_as_view(const Array& x, Shape shape);
 /// A view whose axis i is axis `perm[i]` of x.
 Array transpose(const Array& x, std::span<const std::int64_t> perm);
 /// A view of the elements that `slices`, one for each axis, pick.

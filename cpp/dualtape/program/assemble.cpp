@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "dualtape/array/views.hpp"
 #include "dualtape/base/error.hpp"
 
 namespace dualtape::program {
@@ -134,6 +135,9 @@ class Assembler {
     if (node.kind == NodeKind::shaped) {
       instruction.rule = node.rule;
       instruction.attributes = node.attributes;
+      if (node.rule->name() == "reshape" && !reshapes_in_place(instruction.operands[0], graph_.shape(id))) {
+        instruction.operands[0] = copy(instruction.operands[0], to, varying);
+      }
       ids_[id] = add_value(node.dtype, graph_.shape(id), varying);
       instruction.out = ids_[id];
       if (node.rule->is_view()) {
@@ -152,6 +156,30 @@ class Assembler {
     to.instructions.push_back(std::move(instruction));
   }
 
+  /// Whether the elements of a value lie so that a reshape is another view of them: found out on an array that has
+  /// the strides, but no memory. (The lane axis, innermost, changes nothing about that.)
+  bool reshapes_in_place(ValueId id, const Dims& shape) const {
+    std::vector<ValueId> chain;  // the value, what it is a view of, and so on
+    for (ValueId at = id; at != kNone; at = code_.values[at].view_of) chain.push_back(at);
+    const auto solid = [&](ValueId of) {
+      const Value& value = code_.values[of];
+      static double nothing = 0.0;
+      Buffer buffer = Buffer::borrow(&nothing, 0, false, nullptr, [](void*) {});
+      return Array::pinned(std::move(buffer), value.dtype, value.shape, contiguous_strides(value.shape), 0);
+    };
+    Array seen = solid(chain.back());
+    for (std::size_t i = chain.size() - 1; i-- > 0;) {
+      const Value& value = code_.values[chain[i]];
+      if (value.shape.empty()) {
+        seen = solid(chain[i]);
+        continue;
+      }
+      const Instruction& view = code_.views[value.view];
+      const Array* operands[] = {&seen};
+      seen = view.rule->forward(operands, *view.attributes);
+    }
+    return array::reshapes_as_view(seen, shape);
+  }
   /// A copy with the dtype of the node, in storage of its own.
   ValueId cast(ValueId from, DType dtype, bool varying, exec::Segment& to) {
     Instruction instruction;

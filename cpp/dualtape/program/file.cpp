@@ -10,8 +10,10 @@
 // Ops and rules stand by name, because their numbers change between versions. A reader checks everything that it will
 // rely on: numbers within range, operands before the nodes that read them, arities, and the dtype and shape of every
 // node, which it computes anew on zeros. Nothing in a file is ever run.
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <new>
 
 #include "dualtape/array/elementwise.hpp"
 #include "dualtape/base/error.hpp"
@@ -30,6 +32,24 @@ std::uint64_t checksum(std::string_view bytes) {
   std::uint64_t hash = 0xcbf29ce484222325u;
   for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return hash;
+}
+
+bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto first = static_cast<unsigned char>(text[i]);
+    const int length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    if (length == 0 || i + static_cast<std::size_t>(length) > text.size()) return false;
+    std::uint32_t code = length == 1 ? first : first & (0x7fu >> length);
+    for (int k = 1; k < length; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + static_cast<std::size_t>(k)]);
+      if ((next & 0xc0) != 0x80) return false;
+      code = code << 6 | (next & 0x3f);
+    }
+    constexpr std::uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (code < smallest[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    i += static_cast<std::size_t>(length);
+  }
+  return true;
 }
 
 [[noreturn]] void fail(const std::string& what) {
@@ -92,6 +112,7 @@ class Reader {
     const std::size_t n = count();
     std::string out(rest_.substr(0, n));
     rest_.remove_prefix(n);
+    if (!is_utf8(out)) fail("a text in the file is no UTF-8");
     return out;
   }
   Dims dims() {
@@ -211,10 +232,45 @@ Node read_node(Reader& from, const Graph& graph, std::size_t id) {
   return node;
 }
 
+/// Shaped ops on more elements than this are not computed for a check, so a file cannot ask for any amount of work.
+constexpr std::int64_t kMostElements = std::int64_t{1} << 28;
+
+/// One zero, with as many axes as a node has.
+Array one_element(const Graph& graph, NodeId id) {
+  return Array::full(graph.nodes[id].dtype, Dims::filled(graph.shape(id).size(), 1), 0.0);
+}
 /// Zeros of a node's shape, without memory for each element.
-Array stand_in(const Graph& graph, NodeId id) {
-  return array::broadcast_to(Array::full(graph.nodes[id].dtype, Dims::filled(graph.shape(id).size(), 1), 0.0),
-                             graph.shape(id));
+Array stand_in(const Graph& graph, NodeId id) { return array::broadcast_to(one_element(graph, id), graph.shape(id)); }
+
+/// The dtype and shape of what a node computes; the elements do not matter.
+Array compute_elementwise(const Graph& graph, const Node& node) {
+  std::vector<Array> values;
+  std::vector<const Array*> pointers;
+  std::vector<Shape> shapes;
+  for (NodeId id : node.operands) {
+    values.push_back(one_element(graph, id));
+    shapes.push_back(graph.shape(id));
+  }
+  for (const Array& value : values) pointers.push_back(&value);
+  const Array out = array::apply(node.op, pointers);
+  const Dims shape = broadcast_shapes(ops::info(node.op).name, shapes);
+  return array::broadcast_to(Array::full(out.dtype(), Dims::filled(shape.size(), 1), 0.0), shape);
+}
+Array compute_shaped(const Graph& graph, const Node& node) {
+  const Attributes& a = *node.attributes;
+  if (a.axis < 0 || std::any_of(a.dims.begin(), a.dims.end(), [](std::int64_t n) { return n < 0; }))
+    fail("an axis or extent in the file is negative");
+  std::vector<Array> values;
+  std::vector<const Array*> pointers;
+  std::int64_t elements = element_count(graph.shapes[node.shape]);
+  for (NodeId id : node.operands) {
+    values.push_back(stand_in(graph, id));
+    elements = std::max(elements, graph.size(id));
+  }
+  for (const Array& value : values) pointers.push_back(&value);
+  node.rule->check(pointers, a);
+  if (elements > kMostElements) fail("the file has an op on more elements than can be checked");
+  return node.rule->forward(pointers, a);
 }
 
 void check_node(const Graph& graph, const Node& node) {
@@ -225,14 +281,9 @@ void check_node(const Graph& graph, const Node& node) {
     return;
   }
   if (node.kind == NodeKind::input) return;
-  std::vector<Array> values;
-  std::vector<const Array*> pointers;
-  for (NodeId id : node.operands) values.push_back(stand_in(graph, id));
-  for (const Array& value : values) pointers.push_back(&value);
   Array out;
   try {
-    out = node.kind == NodeKind::elementwise ? array::apply(node.op, pointers)
-                                             : node.rule->forward(pointers, *node.attributes);
+    out = node.kind == NodeKind::elementwise ? compute_elementwise(graph, node) : compute_shaped(graph, node);
   } catch (const Error& error) {
     fail(std::string("a node in the file does not compute: ") + error.what());
   }
@@ -270,7 +321,10 @@ Graph read(Reader& from) {
   for (std::size_t n = from.count(), i = 0; i < n; ++i) {
     Segment segment;
     segment.nodes.resize(from.count());
-    for (NodeId& id : segment.nodes) id = from.below(graph.nodes.size(), "a node");
+    for (NodeId& id : segment.nodes) {
+      id = from.below(graph.nodes.size(), "a node");
+      if (graph.nodes[id].kind == NodeKind::input) fail("an input stands in the file among what is computed");
+    }
     segment.decision = from.get<NodeId>();
     if (segment.decision != kNone && (segment.decision >= graph.nodes.size() || graph.size(segment.decision) != 1))
       fail("a decision in the file does not fit");
@@ -284,7 +338,17 @@ Graph read(Reader& from) {
     }
     segment.results.resize(from.count());
     for (NodeId& id : segment.results) id = from.below(graph.nodes.size(), "a result");
+    if (segment.is_leaf() ? !segment.branches.empty() : segment.branches.empty() || !segment.results.empty())
+      fail("a path in the file neither ends nor goes on");
     graph.segments.push_back(std::move(segment));
+  }
+  // A tree: one way leads to each segment but the first.
+  std::vector<int> ways(graph.segments.size());
+  for (const Segment& segment : graph.segments) {
+    for (const Branch& branch : segment.branches) ++ways[branch.segment];
+  }
+  for (std::size_t i = 0; i < ways.size(); ++i) {
+    if (ways[i] != (i > 0)) fail("the paths in the file are no tree");
   }
   return graph;
 }
@@ -293,7 +357,7 @@ Graph read(Reader& from) {
 void check_paths(const Graph& graph) {
   std::vector<int> known(graph.nodes.size());
   for (const Input& input : graph.inputs) known[input.node] = 1;
-  std::size_t results = SIZE_MAX;
+  const std::vector<NodeId>* first = nullptr;  // the results of some path
   const auto need = [&](NodeId id) {
     if (!known[id]) fail("a node in the file is read before it is there");
   };
@@ -306,9 +370,12 @@ void check_paths(const Graph& graph) {
         }
         if (!segment.is_leaf()) return need(segment.decision);
         for (NodeId id : segment.results) need(id);
-        if (results != SIZE_MAX && results != segment.results.size())
+        if (!first) first = &segment.results;
+        const auto alike = [&](NodeId a, NodeId b) {
+          return graph.nodes[a].dtype == graph.nodes[b].dtype && graph.nodes[a].shape == graph.nodes[b].shape;
+        };
+        if (!std::equal(first->begin(), first->end(), segment.results.begin(), segment.results.end(), alike))
           fail("paths in the file return different results");
-        results = segment.results.size();
       },
       [&](std::uint32_t number) {
         for (NodeId id : graph.segments[number].nodes) --known[id];
@@ -340,13 +407,21 @@ std::shared_ptr<const Program> Program::load(std::string_view bytes) {
   const std::string_view body = bytes.substr(kHeader);
   if (header.get<std::uint64_t>() != body.size()) fail("the file is cut off, or has something behind its end");
   if (header.get<std::uint64_t>() != checksum(body)) fail("the file has been altered: its checksum is wrong");
-  Reader from(body);
-  const bool contraction = from.get<std::uint8_t>();
-  Graph graph = read(from);
-  if (!from.done()) fail("the file has something behind its end");
-  if (graph.segments.empty()) fail("the file holds no path");
-  check_paths(graph);
-  return std::make_shared<const Program>(std::move(graph), contraction);
+  try {
+    Reader from(body);
+    const bool contraction = from.get<std::uint8_t>();
+    Graph graph = read(from);
+    if (!from.done()) fail("the file has something behind its end");
+    if (graph.segments.empty()) fail("the file holds no path");
+    check_paths(graph);
+    return std::make_shared<const Program>(std::move(graph), contraction);
+  } catch (const Error& error) {
+    // An op may find out first that a shape or an attribute is none.
+    if (std::string_view(error.what()).starts_with("Program.load: ")) throw;
+    fail("the file holds what no program does: " + std::string(error.what()));
+  } catch (const std::bad_alloc&) {
+    fail("the file holds arrays that are larger than memory");
+  }
 }
 
 }  // namespace dualtape::program

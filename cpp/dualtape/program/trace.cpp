@@ -13,7 +13,13 @@
 
 namespace dualtape::tape {
 constinit thread_local Recorder* Recorder::current_ = nullptr;
+
+void Recorder::refuse_stray() {
+  throw TraceError(
+      "trace: a traced value was used where its trace is not open: after the traced function has ended, because it was "
+      "stored somewhere, or in another thread; return it from the function, and compute in the thread that traces.");
 }
+}  // namespace dualtape::tape
 
 namespace dualtape::program {
 namespace {

@@ -122,7 +122,10 @@ Var times_partial(ops::Op op, int which, std::span<const Var> operands, const Va
   for (std::size_t i = 0; i < operands.size(); ++i) traced[i] = Traced(operands[i]);
   const Traced partial = ops::partial_of(op, which, traced.data(), Traced(out));
   if (partial.is_number() && partial.number() == 1.0) return factor;
-  return apply(ops::Op::strong_multiply, {factor, partial.var(factor.dtype())});
+  Var by = partial.var(factor.dtype());
+  // A partial made of truths and numbers alone does not decide the dtype.
+  if (by.dtype() != out.dtype() && factor.dtype() == out.dtype()) by = cast(by, out.dtype());
+  return apply(ops::Op::strong_multiply, {factor, by});
 }
 
 Var add(Var a, const Var& b) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "dualtape/ops/op.hpp"
 #include "dualtape/tape/shaped.hpp"
@@ -21,14 +22,18 @@ class Recorder {
 
   /// The recorder of the trace that is open in this thread, or null.
   static Recorder* current() { return current_; }
-  /// The same, where it knows one of the arrays.
+  /// The same, where it knows one of the arrays. TraceError for an array of a trace that has ended, or is another
+  /// thread's: what is computed from it would be a number that no program computes.
   static Recorder* of(std::span<const Array* const> operands) {
-    if (!current_) return nullptr;
+    Recorder* found = nullptr;
     for (const Array* x : operands) {
-      if (x->trace() == current_->trace_) return current_;
+      if (x->trace() == 0) continue;
+      if (!current_ || x->trace() != current_->trace_) refuse_stray();
+      found = current_;
     }
-    return nullptr;
+    return found;
   }
+  [[noreturn]] static void refuse_stray();
 
   std::uint32_t trace() const { return trace_; }
 
@@ -40,17 +45,27 @@ class Recorder {
   enum class Decision : std::uint8_t { truth, integer };
   virtual std::int64_t decide(Decision decision, const Array& x) = 0;
 
+  /// Why a traced value was refused where it would have been frozen. Code that catches that error and goes on has
+  /// taken a way that it would not take on numbers, so the trace fails in the end.
+  const std::string& refusal() const { return refusal_; }
+  void note_refusal(const std::string& text) {
+    if (refusal_.empty()) refusal_ = text;
+  }
+
  protected:
   explicit Recorder(std::uint32_t trace) : trace_(trace) {}
   static constinit thread_local Recorder* current_ __attribute__((tls_model("initial-exec")));
 
  private:
   std::uint32_t trace_;
+  std::string refusal_;
 };
 
-/// True for a value of the trace that is open in this thread.
+/// True for a value of the trace that is open in this thread; TraceError for one of another trace.
 inline bool is_recorded(const Array& x) {
-  return x.trace() != 0 && Recorder::current() && Recorder::current()->trace() == x.trace();
+  if (x.trace() == 0) return false;
+  if (!Recorder::current() || Recorder::current()->trace() != x.trace()) Recorder::refuse_stray();
+  return true;
 }
 /// The same for any part of a Var.
 inline bool is_recorded(const Var& x) {

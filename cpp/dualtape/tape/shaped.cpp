@@ -64,6 +64,16 @@ Var tangent_of(const ShapedRule& rule, const Call& call, std::span<const Var* co
   return stack(each, 0);
 }
 
+void check_count(const ShapedRule& rule, std::size_t given, std::size_t count) {
+  if (given == count) return;
+  throw ShapeError(std::string(rule.name()) + ": it takes " + std::to_string(count) + " operands; got " +
+                   std::to_string(given) + ".");
+}
+
+void ShapedRule::check(std::span<const Array* const> operands, const Attributes&) const {
+  check_count(*this, operands.size(), 1);
+}
+
 Attributes ShapedRule::over_lanes(const Attributes& attributes, std::span<const Dims>, std::int64_t) const {
   return attributes;
 }

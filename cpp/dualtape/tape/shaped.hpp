@@ -40,6 +40,9 @@ class ShapedRule {
   virtual ~ShapedRule() = default;
   virtual std::string_view name() const = 0;
   virtual Array forward(std::span<const Array* const> operands, const Attributes& attributes) const = 0;
+  /// Throws ShapeError or DTypeError where `forward` must not be called: with another number of operands, say. For
+  /// whoever has operands and attributes from elsewhere than from the functions of functions.hpp.
+  virtual void check(std::span<const Array* const> operands, const Attributes& attributes) const;
   /// The attributes for operands with a further axis at their end, of extent `lanes`, that the op leaves alone: one
   /// application then serves a block of lanes. Axes are counted from the front, so most rules have nothing to change.
   virtual Attributes over_lanes(const Attributes& attributes, std::span<const Dims> shapes, std::int64_t lanes) const;
@@ -59,6 +62,8 @@ class ShapedRule {
   virtual Var jvp(const Call& call, std::span<const Var* const> tangents) const;
 };
 
+/// Throws ShapeError where a rule does not get `count` operands.
+void check_count(const ShapedRule& rule, std::size_t given, std::size_t count);
 /// The rule of that name, or null.
 const ShapedRule* find_rule(std::string_view name);
 /// For a rule's definition: makes it known to `find_rule`.

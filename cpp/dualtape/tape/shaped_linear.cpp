@@ -142,6 +142,9 @@ std::vector<Var> with_zeros(const Call& call, std::span<const Var* const> tangen
 
 struct ConcatenateRule final : ShapedRule {
   std::string_view name() const override { return "concatenate"; }
+  void check(Operands in, const Attributes&) const override {
+    if (in.empty()) check_count(*this, 0, 1);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::concatenate(in, a.axis); }
   Var vjp(const Call& call, int i, const Var& ct) const override {
     const int axis = static_cast<int>(call.attributes.axis);
@@ -159,6 +162,7 @@ struct ConcatenateRule final : ShapedRule {
 
 struct WriteSliceRule final : ShapedRule {
   std::string_view name() const override { return "write_slice"; }
+  void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lane_slice(a, lanes);
   }
@@ -193,6 +197,7 @@ Array last_writers(const Array& index, std::int64_t extent) {
 
 struct PutRule final : ShapedRule {
   std::string_view name() const override { return "put"; }
+  void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Array forward(Operands in, const Attributes& a) const override {
     Array out = in[0]->copy();
     array::put(out, a.axis, a.index, *in[1]);

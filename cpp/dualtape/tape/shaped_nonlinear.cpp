@@ -86,6 +86,7 @@ struct LogSoftmaxRule final : ShapedRule {
 struct MatmulRule final : ShapedRule {
   std::string_view name() const override { return "matmul"; }
   bool linear() const override { return false; }
+  void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Array forward(Operands in, const Attributes&) const override { return array::matmul(*in[0], *in[1]); }
   bool takes_batches() const override { return true; }
   void forward_into(Array& out, Operands in, const Attributes&) const override {

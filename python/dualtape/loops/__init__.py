@@ -3,8 +3,9 @@
 
 `loop` runs a step over and over, `sweep` does so for many hyperparameters at once (`grid`, `points`). Start reading at
 ``_step.py``: what a step is, and how it becomes a program. ``_loop.py`` and ``_sweep.py`` hold the two functions,
-``_drive.py`` what happens between slices of time, ``_eager.py`` the same loop in Python, ``_checkpoint.py`` and
-``_remote.py`` files and other machines, ``_results.py`` what comes back.
+``_drive.py`` what happens between slices of time, ``_eager.py`` the same loop in Python, ``_data.py`` minibatches,
+``_function_tables.py`` functions of the iteration that cannot be traced, ``_checkpoint.py`` and ``_remote.py`` files
+and other machines, ``_results.py`` what comes back.
 """
 
 from ._loop import loop

@@ -78,7 +78,7 @@ class Checkpoint:
 
     def read(self, path: Path) -> dict[str, Any]:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = dict(file)
             version = int(arrays["version"])
             arrays["tabulated"] = json.loads(str(arrays["tabulated"]))

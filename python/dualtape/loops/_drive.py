@@ -30,16 +30,17 @@ class Meter:
 
     def __init__(self, where: str, progress: Progress, total: int, unit: str) -> None:
         self.call: Callable[[int, int], Any] | None = progress if callable(progress) else None
-        self.total, self.bar = total, None
+        self.total, self.unit = total, unit
+        self.bars: Any = None  # the module that makes bars,
+        self.bar: Any = None  # and the one that stands from the first news to the last
         if progress is True:
             try:
-                tqdm = importlib.import_module("tqdm")
+                self.bars = importlib.import_module("tqdm")
             except ImportError:
                 raise ImportError(
                     f"{where}: progress=True shows a bar of tqdm, which is missing; pip install dualtape[progress], or "
                     "pass a function of (done, total)."
                 ) from None
-            self.bar = tqdm.tqdm(total=total, unit=unit, leave=False)
         elif self.call is None and progress is not None and progress is not False:
             raise TypeError(
                 f"{where}: progress must be True or a function of (done, total); got {progress!r:.60}; "
@@ -47,7 +48,9 @@ class Meter:
             )
 
     def show(self, done: int) -> None:
-        if self.bar is not None:
+        if self.bars is not None:
+            if self.bar is None:
+                self.bar = self.bars.tqdm(total=self.total, unit=self.unit, leave=False)
             self.bar.update(done - self.bar.n)
         if self.call is not None:
             self.call(done, self.total)

@@ -72,7 +72,8 @@ def loop(
         How many at most.
     until : callable, optional
         ``until(state, value)`` or ``until(state)``, seen after each iteration with the new state and what the step
-        returned; the loop ends where it is true. Further parameters are filled by name, as those of the step.
+        returned; the loop ends where it is true. Further parameters are filled by name, as those of the step, and so
+        is a second one that is called like a hyperparameter, or ``iteration``.
     record_every : int or None
         Keep the value of every so many-th iteration. None keeps none. By default each, or as many as make 10,000.
     data : tree of arrays, optional
@@ -97,7 +98,8 @@ def loop(
         ``compiled=False``.
     **hyperparameters
         Numbers, arrays, trees; or functions of the iteration, such as schedules (further parameters of theirs are
-        filled by name). They are operands: another value needs no other program.
+        filled by name). They are operands: another value needs no other program. A function that cannot be traced
+        (``math.exp(iteration)``, a look-up in a list) is called for all iterations before the loop begins.
 
     Returns
     -------

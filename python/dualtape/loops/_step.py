@@ -11,6 +11,7 @@ values (`Step.trace`) it becomes the program, whose inputs are listed by `Step.i
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,9 @@ import numpy as np
 
 from dualtape import _core, random
 from dualtape._core import DTypeError, ShapeError, TraceError, dlarray
+from dualtape._purity import purity
 from dualtape.loops._data import Data
+from dualtape.loops._function_tables import Table, as_leaf, is_number, location, tabulated
 from dualtape.tree import Structure, check_same, flatten, paths, unflatten
 
 RESERVED = {
@@ -47,38 +50,6 @@ class Untraceable(Exception):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"cannot trace {', '.join(names)}")
         self.names = names
-
-
-class Table(NamedTuple):
-    """What a function of the iteration returned for each of them."""
-
-    structure: Structure
-    columns: list[Any]  # an array for each leaf, the iterations along the leading axis
-    weak: list[bool]
-
-
-def location(function: Callable[..., Any]) -> str:
-    """Where a function is defined, for messages: " (step, train.py:12)"."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    name = getattr(function, "__name__", type(function).__name__)
-    return f" ({name}, {code.co_filename}:{code.co_firstlineno})" if code else f" ({name})"
-
-
-def as_leaf(where: str, path: str, value: Any) -> dlarray:
-    """A leaf of a state, a value or a hyperparameter as a dlarray."""
-    if isinstance(value, dlarray):
-        return value
-    if isinstance(value, (str, bytes)) or value is None:
-        raise DTypeError(f"{where}: {path} must be a number or an array; got {value!r:.60}; leave it out.")
-    try:
-        return dlarray(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {path} must be a number or an array; {error}") from None
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is one of Python's own numbers (NumPy's float64 is one too)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Names:
@@ -405,9 +376,13 @@ class Step:
             new_state, value, stop = self.resolve(traced[:count], traced[count:])
             return [*new_state, *value, *(() if stop is None else (stop,))]
 
-        program, results, labels, broken = _core.trace(
-            flat, [*state, *values], names, weak, contract, known, list(forced), watch
-        )
+        users = [self.function, *(function for name, function in self.functions.items() if name not in self.tables)]
+        with contextlib.ExitStack() as stack:
+            for function in [*users, self.until] if self.until is not None else users:
+                stack.enter_context(purity(function, self.where))
+            program, results, labels, broken = _core.trace(
+                flat, [*state, *values], names, weak, contract, known, list(forced), watch
+            )
         self._check_results(results)
         self.value_labels = labels[count : count + len(self.value_paths)]
         if program is not None:
@@ -460,56 +435,5 @@ class Step:
             swept = self.function_names[name].wanted(self.swept)
             if swept or self.iterations > LONGEST_TABLE or "batch" in self.function_names[name].required:
                 raise error.__cause__ or error
-        ordered = [name for name in self.functions if name in names and name not in self.tables]
-        rows: dict[str, list[Any]] = {name: [] for name in ordered}
-        fixed = {}
-        for name, value in self.hyper.items():
-            if name not in self.functions:
-                leaves, structure = flatten(value)
-                fixed[name] = unflatten(structure, [as_value(self.where, name, leaf) for leaf in leaves])
-        for iteration in range(1, max(self.iterations, 1) + 1):
-            k = _core.weak_scalar(float(iteration))
-            given = fixed | {"iteration": k}
-            given |= {name: table_entry(table, iteration) for name, table in self.tables.items()}
-            for name in ordered:
-                given[name] = self.functions[name](k, **self.function_names[name].wanted(given))
-                rows[name].append(flatten(given[name]))
-        for name in ordered:
-            structure = rows[name][0][1]
-            if any(found is not structure for _, found in rows[name]):
-                raise ValueError(
-                    f"{self.where}: the function for {name} must give one structure in all iterations; "
-                    f"check{location(self.functions[name])}."
-                )
-            columns: list[Any] = []
-            weak: list[bool] = []
-            for path, column in zip(
-                paths(structure, name), zip(*(row for row, _ in rows[name]), strict=True), strict=True
-            ):
-                made = [np.asarray(as_leaf(self.where, path, leaf)) for leaf in column]
-                if any(leaf.shape != made[0].shape for leaf in made):
-                    raise ShapeError(
-                        f"{self.where}: {path} must keep its shape; the function{location(self.functions[name])} gave "
-                        f"{', '.join(sorted({str(leaf.shape) for leaf in made}))}; make them equal."
-                    )
-                columns.append(np.stack(made))
-                weak.append(columns[-1].ndim == 1 and columns[-1].dtype == np.float64)
-            self.tables[name] = Table(structure, columns, weak)
+        self.tables |= tabulated(self, [n for n in self.functions if n in names and n not in self.tables])
         self.value_structure, self.kinds = None, None
-
-
-def as_value(where: str, path: str, leaf: Any) -> dlarray:
-    """A leaf as the step sees it."""
-    return _core.weak_scalar(float(leaf)) if is_number(leaf) else as_leaf(where, path, leaf)
-
-
-def table_entry(table: Table, iteration: int) -> Any:
-    """What the function returned in an iteration."""
-    leaves = [column[iteration - 1] for column in table.columns]
-    return unflatten(
-        table.structure,
-        [
-            _core.weak_scalar(float(leaf)) if weak else dlarray(leaf)
-            for leaf, weak in zip(leaves, table.weak, strict=True)
-        ],
-    )
