@@ -2,19 +2,41 @@
 #include "dualtape/exec/runner.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "dualtape/array/convert.hpp"
+#include "dualtape/exec/kernels/part.hpp"
+#include "dualtape/num/isa.hpp"
 
 namespace dualtape::exec {
+namespace {
+
+/// What copying an element of a lane to another workspace costs, in elements computed: measured on programs of scalars.
+constexpr double kCopyCost = 3.0;
+
+std::int64_t outcome_of(Decision decided, double number) {
+  if (decided == Decision::truth) return number != 0.0;
+  return std::abs(number) < 0x1p63 ? static_cast<std::int64_t>(number) : INT64_MIN;
+}
+
+}  // namespace
+
+const PartKernels& part_kernels() {
+#if defined(__x86_64__)
+  if (num::current_isa() == num::Isa::avx512) return avx512::part_kernels();
+  if (num::current_isa() == num::Isa::avx2) return avx2::part_kernels();
+#endif
+  return generic::part_kernels();
+}
 
 Runner::Runner(std::shared_ptr<const Code> code, std::int64_t capacity) : home_(std::move(code), capacity) {
-  for (const Segment& segment : home_.code().segments) {
+  const std::vector<Segment>& segments = home_.code().segments;
+  for (const Segment& segment : segments) {
     if (segment.decision == kNone) leaf_ = &segment;
   }
   if (!home_.code().branches()) return;
-  for (const Segment& segment : home_.code().segments) {
+  for (const Segment& segment : segments) {
     if (segment.decision != kNone) continue;
     results_.resize(segment.results.size());
     for (std::size_t i = 0; i < segment.results.size(); ++i) {
@@ -22,7 +44,23 @@ Runner::Runner(std::shared_ptr<const Code> code, std::int64_t capacity) : home_(
       if (results_[i].size() < bytes) results_[i].resize(bytes);
     }
   }
-  outcomes_.resize(static_cast<std::size_t>(capacity));
+  work_.resize(segments.size());
+  copying_.resize(segments.size());
+  std::vector<std::uint32_t> order{0};
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    for (const Branch& branch : segments[order[i]].branches) order.push_back(branch.segment);
+  }
+  for (std::size_t i = order.size(); i-- > 0;) {
+    const Segment& segment = segments[order[i]];
+    double& work = work_[order[i]];
+    for (const Branch& branch : segment.branches) {
+      work += work_[branch.segment] / static_cast<double>(segment.branches.size());
+    }
+    for (const Instruction& instruction : segment.instructions) {
+      work += static_cast<double>(home_.code().values[instruction.out].size);
+    }
+    for (ValueId id : segment.live) copying_[order[i]] += kCopyCost * static_cast<double>(home_.code().values[id].size);
+  }
 }
 
 bool Runner::result_varies(std::size_t i) const {
@@ -30,15 +68,17 @@ bool Runner::result_varies(std::size_t i) const {
   return home_.code().branches() || home_.code().values[home_.code().segments[0].results[i]].varying;
 }
 
-Workspace* Runner::borrow() {
-  if (idle_.empty()) {
-    pool_.push_back(std::make_unique<Workspace>(std::shared_ptr<const Code>(std::shared_ptr<void>(), &home_.code()),
-                                                home_.capacity(), &home_));
-    return pool_.back().get();
+/// A workspace for so many lanes, which are few if the block has many: large arrays are computed at full capacity.
+Runner::Lent* Runner::borrow(std::int64_t lanes) {
+  const auto capacity = std::min(home_.capacity(), std::max<std::int64_t>(8, static_cast<std::int64_t>(std::bit_ceil(
+                                                                                 static_cast<std::uint64_t>(lanes)))));
+  for (const auto& lent : pool_) {
+    if (lent->groups == 0 && lent->workspace->capacity() == capacity) return lent.get();
   }
-  Workspace* out = idle_.back();
-  idle_.pop_back();
-  return out;
+  pool_.push_back(std::make_unique<Lent>());
+  pool_.back()->workspace = std::make_unique<Workspace>(
+      std::shared_ptr<const Code>(std::shared_ptr<void>(), &home_.code()), capacity, &home_);
+  return pool_.back().get();
 }
 
 bool Runner::run(std::int64_t lanes) {
@@ -50,108 +90,198 @@ bool Runner::run(std::int64_t lanes) {
 }
 
 bool Runner::run_tree(std::int64_t lanes) {
-  waiting_.clear();
-  waiting_.push_back({&home_, 0, {}, lanes});
+  Group first;
+  first.width = lanes;
+  waiting_.push_back(std::move(first));
   bool known = true;
-  // The home workspace must keep its inputs until the end: segments write to other storage, and a group that stays in
-  // place is moved to a workspace of its own before its lanes are pushed together.
   while (!waiting_.empty()) {
     Group group = std::move(waiting_.back());
     waiting_.pop_back();
     while (known) {
-      const Segment& segment = home_.code().segments[group.segment];
-      group.workspace->run(group.segment, group.lanes);
-      segment_lanes_ += group.lanes;
-      if (segment.decision == kNone) {
+      workspace(group).run(group.segment, group.width);
+      if (home_.code().segments[group.segment].decision == kNone) {
         finish(group);
         break;
       }
       known = decide(group);
     }
-    if (group.workspace != &home_) idle_.push_back(group.workspace);
+    release(group);
   }
   return known;
 }
 
-/// Finds where each lane goes on. The group goes on with the largest part of it; the others wait.
+Runner::Lanes Runner::list(std::int64_t size) {
+  Lanes out;
+  if (!spare_.empty()) {
+    out = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  out.resize(static_cast<std::size_t>(size));
+  return out;
+}
+
+void Runner::release(Group& group) {
+  if (group.lent) --group.lent->groups;
+  for (Lanes* lanes : {&group.members, &group.home}) {
+    if (lanes->capacity()) spare_.push_back(std::move(*lanes));
+  }
+}
+
+/// Finds where each lane goes on. The group becomes the first of those it parts into; the others wait.
 bool Runner::decide(Group& group) {
-  const Segment& segment = home_.code().segments[group.segment];
-  const Value& value = home_.code().values[segment.decision];
-  const std::int64_t count = value.varying ? group.lanes : 1;
-  const bool truth = segment.decided == Decision::truth;
-  array::dispatch(value.dtype, [&]<class T>() {
-    const T* x = group.workspace->at<T>(segment.decision);
-    for (std::int64_t k = 0; k < count; ++k) {
-      const double number = static_cast<double>(x[k]);
-      outcomes_[static_cast<std::size_t>(k)] = truth                       ? std::int64_t{number != 0.0}
-                                               : std::abs(number) < 0x1p63 ? static_cast<std::int64_t>(number)
-                                                                           : INT64_MIN;
-    }
-  });
-  const auto refuse = [&](std::int64_t k) {
-    unknown_ = {group.home.empty() ? static_cast<std::uint32_t>(k) : group.home[static_cast<std::size_t>(k)],
-                group.segment, outcomes_[static_cast<std::size_t>(k)]};
-    return false;
-  };
-  const std::int64_t first = outcomes_[0];
-  if (std::all_of(outcomes_.begin(), outcomes_.begin() + count, [&](std::int64_t x) { return x == first; })) {
-    const std::uint32_t after = segment.after(first);
-    if (after == kNone) return refuse(0);
-    group.segment = after;
+  shares_.clear();
+  if (!part(group)) return false;
+  if (shares_.size() == 1) {
+    group.segment = shares_[0].segment;
+    if (shares_[0].lanes.capacity()) spare_.push_back(std::move(shares_[0].lanes));
     return true;
   }
-  // The lanes of each branch, in order.
-  std::vector<std::vector<std::uint32_t>> parts(segment.branches.size());
-  for (std::int64_t k = 0; k < count; ++k) {
-    std::size_t branch = 0;
-    while (branch < parts.size() && segment.branches[branch].outcome != outcomes_[static_cast<std::size_t>(k)])
-      ++branch;
-    if (branch == parts.size()) return refuse(k);
-    parts[branch].push_back(static_cast<std::uint32_t>(k));
-  }
-  std::size_t largest = 0;
-  for (std::size_t b = 1; b < parts.size(); ++b) {
-    if (parts[b].size() > parts[largest].size()) largest = b;
-  }
-  const auto part_of = [&](std::size_t b) {
-    Group part{borrow(), segment.branches[b].segment, {}, static_cast<std::int64_t>(parts[b].size())};
-    for (std::uint32_t k : parts[b]) part.home.push_back(group.home.empty() ? k : group.home[k]);
-    part.workspace->take(*group.workspace, home_.code().segments[part.segment].live, parts[b]);
-    return part;
+  const auto leaves = [&](const Share& share) {
+    const double count = static_cast<double>(std::max<std::size_t>(share.lanes.size(), 8));
+    return count * (work_[share.segment] + copying_[share.segment]) <
+           static_cast<double>(group.width) * work_[share.segment];
   };
-  for (std::size_t b = 0; b < parts.size(); ++b) {
-    if (b != largest && !parts[b].empty()) waiting_.push_back(part_of(b));
+  // The last to wait is the first to go on: those that leave, whose workspaces are free again soon, then those that
+  // stay in the order of the branches.
+  for (std::size_t i = shares_.size(); i-- > 0;) {
+    if (!leaves(shares_[i])) stay(group, shares_[i]);
   }
-  Group rest = part_of(largest);
-  if (group.workspace != &home_) idle_.push_back(group.workspace);
-  group = std::move(rest);
+  for (Share& share : shares_) {
+    if (!share.lanes.empty()) leave(group, share);
+  }
+  release(group);
+  group = std::move(waiting_.back());
+  waiting_.pop_back();
   return true;
+}
+
+void Runner::stay(const Group& group, Share& share) {
+  Group stays;
+  stays.segment = share.segment;
+  stays.lent = group.lent;
+  if (stays.lent) ++stays.lent->groups;
+  stays.width = group.width;
+  stays.members = std::move(share.lanes);
+  if (!group.home.empty()) {
+    stays.home = list(group.width);
+    std::copy(group.home.begin(), group.home.end(), stays.home.begin());
+  }
+  share.lanes.clear();
+  waiting_.push_back(std::move(stays));
+}
+
+void Runner::leave(const Group& group, Share& share) {
+  Group leaves;
+  leaves.segment = share.segment;
+  leaves.width = static_cast<std::int64_t>(share.lanes.size());
+  leaves.lent = borrow(leaves.width);
+  ++leaves.lent->groups;
+  leaves.lent->workspace->take(workspace(group), home_.code().segments[share.segment].live, share.lanes);
+  if (!group.home.empty()) {
+    for (std::uint32_t& lane : share.lanes) lane = group.home[lane];
+  }
+  leaves.home = std::move(share.lanes);
+  waiting_.push_back(std::move(leaves));
+}
+
+bool Runner::refuse(const Group& group, std::int64_t lane, std::int64_t outcome) {
+  const auto at = static_cast<std::uint32_t>(lane);
+  unknown_ = {group.home.empty() ? at : group.home[at], group.segment, outcome};
+  return false;
+}
+
+/// Lists the lanes of each branch. False where a lane takes none.
+bool Runner::part(const Group& group) {
+  const Segment& segment = home_.code().segments[group.segment];
+  const Value& value = home_.code().values[segment.decision];
+  if (!value.varying) {
+    const std::int64_t outcome = array::dispatch(value.dtype, [&]<class T>() {
+      return outcome_of(segment.decided, static_cast<double>(*workspace(group).at<T>(segment.decision)));
+    });
+    if (segment.after(outcome) == kNone) return refuse(group, group.members.empty() ? 0 : group.members[0], outcome);
+    shares_.push_back({segment.after(outcome), {}});
+    return true;
+  }
+  return segment.decided == Decision::truth && array::is_float(value.dtype) ? part_by_truth(group)
+                                                                            : part_by_number(group);
+}
+
+bool Runner::part_by_truth(const Group& group) {
+  const Segment& segment = home_.code().segments[group.segment];
+  const std::int64_t count = group.count();
+  Lanes sides[2] = {list(count + kListSlack), list(count + kListSlack)};
+  const std::uint32_t* members = group.members.empty() ? nullptr : group.members.data();
+  const Workspace& from = workspace(group);
+  const std::int64_t yes =
+      home_.code().values[segment.decision].dtype == DType::f64
+          ? part_kernels().split_double(from.at<double>(segment.decision), members, count, sides[1].data(),
+                                        sides[0].data())
+          : part_kernels().split_float(from.at<float>(segment.decision), members, count, sides[1].data(),
+                                       sides[0].data());
+  sides[1].resize(static_cast<std::size_t>(yes));
+  sides[0].resize(static_cast<std::size_t>(count - yes));
+  for (int outcome : {0, 1}) {
+    if (!sides[outcome].empty() && segment.after(outcome) == kNone) return refuse(group, sides[outcome][0], outcome);
+  }
+  for (const Branch& branch : segment.branches) {
+    Lanes& side = sides[branch.outcome];
+    if (!side.empty()) {
+      shares_.push_back({branch.segment, std::move(side)});
+    } else {
+      spare_.push_back(std::move(side));
+    }
+  }
+  return true;
+}
+
+bool Runner::part_by_number(const Group& group) {
+  const Segment& segment = home_.code().segments[group.segment];
+  std::vector<Lanes> sides(segment.branches.size());
+  const bool known = array::dispatch(home_.code().values[segment.decision].dtype, [&]<class T>() {
+    const T* x = workspace(group).at<T>(segment.decision);
+    for (std::int64_t k = 0; k < group.count(); ++k) {
+      const std::uint32_t lane =
+          group.members.empty() ? static_cast<std::uint32_t>(k) : group.members[static_cast<std::size_t>(k)];
+      const std::int64_t outcome = outcome_of(segment.decided, static_cast<double>(x[lane]));
+      std::size_t branch = 0;
+      while (branch < sides.size() && segment.branches[branch].outcome != outcome) ++branch;
+      if (branch == sides.size()) return refuse(group, lane, outcome);
+      sides[branch].push_back(lane);
+    }
+    return true;
+  });
+  for (std::size_t i = 0; known && i < sides.size(); ++i) {
+    if (!sides[i].empty()) shares_.push_back({segment.branches[i].segment, std::move(sides[i])});
+  }
+  return known;
 }
 
 /// Brings the results home.
 void Runner::finish(const Group& group) {
   const Segment& segment = home_.code().segments[group.segment];
   const std::int64_t capacity = home_.capacity();
+  const Workspace& from = workspace(group);
+  const std::int64_t stride = from.stride();
   for (std::size_t i = 0; i < segment.results.size(); ++i) {
     const Value& value = home_.code().values[segment.results[i]];
-    const std::int64_t item = array::item_size(value.dtype);
-    const char* from = group.workspace->at<char>(segment.results[i]);
-    char* to = results_[i].data();
-    if (value.varying && group.home.empty()) {
-      std::memcpy(to, from, static_cast<std::size_t>(value.bytes() * capacity));
-      continue;
-    }
     const auto scatter = [&](auto word) {
       using Word = decltype(word);
-      const Word* x = reinterpret_cast<const Word*>(from);
-      Word* y = reinterpret_cast<Word*>(to);
+      const Word* x = from.at<Word>(segment.results[i]);
+      Word* y = reinterpret_cast<Word*>(results_[i].data());
       for (std::int64_t e = 0; e < value.size; ++e, y += capacity) {
-        for (std::int64_t k = 0; k < group.lanes; ++k) {
-          const std::int64_t lane = group.home.empty() ? k : group.home[static_cast<std::size_t>(k)];
-          y[lane] = x[value.varying ? e * capacity + k : e];
+        const Word* row = value.varying ? x + e * stride : x + e;
+        const auto at = [&](std::int64_t lane) { return value.varying ? row[lane] : *row; };
+        const auto home = [&](std::int64_t lane) {
+          return group.home.empty() ? lane : std::int64_t{group.home[static_cast<std::size_t>(lane)]};
+        };
+        if (!group.members.empty()) {
+          for (std::uint32_t lane : group.members) y[home(lane)] = at(lane);
+        } else {
+          for (std::int64_t lane = 0; lane < group.width; ++lane) y[home(lane)] = at(lane);
         }
       }
     };
+    const std::int64_t item = array::item_size(value.dtype);
     if (item == 8) scatter(std::uint64_t{});
     if (item == 4) scatter(std::uint32_t{});
     if (item == 1) scatter(std::uint8_t{});

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Runner: code on a block of lanes, from the root to the results. Where lanes decide differently they part: the larger
-// group goes on in place, the others are copied together into workspaces of their own and wait for their turn, so
-// that every lane is computed on its own path only. Lanes come home when their path is done.
+// Runner: code on a block of lanes, from the root to the results. Where lanes decide differently they part into
+// groups. A group that is a large part of its workspace stays where it is, and the lanes between are computed along in
+// vain; a small one is copied together into a workspace of its own. Lanes come home when their path is done.
+//
+// Groups that stay in one workspace go on in the order of the branches: storage is given out so that a branch leaves
+// what a later one reads as it is (program/assemble.cpp).
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -49,30 +51,50 @@ class Runner {
   }
   DType result_dtype(std::size_t i) const { return code().values[leaf_->results[i]].dtype; }
   bool result_varies(std::size_t i) const;
-  /// Lane-runs of segments, and what they would have been without waiting: for statistics.
-  std::int64_t segment_lanes() const { return segment_lanes_; }
-
  private:
-  struct Group {
-    Workspace* workspace;
-    std::uint32_t segment;
-    std::vector<std::uint32_t> home;  // lane of the block that lane k of the group is; empty: they are the same
-    std::int64_t lanes;
+  /// A workspace that is lent to groups.
+  struct Lent {
+    std::unique_ptr<Workspace> workspace;
+    int groups = 0;
   };
+  using Lanes = std::vector<std::uint32_t>;
+  struct Group {
+    std::uint32_t segment = 0;
+    Lent* lent = nullptr;    // null: at home
+    std::int64_t width = 0;  // lanes of the workspace that are computed
+    Lanes members;           // those that belong to the group; empty: all of them
+    Lanes home;              // the lane of the block that lane k of the workspace is; empty: lane k
+    std::int64_t count() const { return members.empty() ? width : static_cast<std::int64_t>(members.size()); }
+  };
+  /// The lanes of a group that take a branch.
+  struct Share {
+    std::uint32_t segment;
+    Lanes lanes;
+  };
+  Workspace& workspace(const Group& group) { return group.lent ? *group.lent->workspace : home_; }
   bool run_tree(std::int64_t lanes);
   bool decide(Group& group);
+  bool part(const Group& group);
+  bool part_by_truth(const Group& group);
+  bool part_by_number(const Group& group);
+  bool refuse(const Group& group, std::int64_t lane, std::int64_t outcome);
+  void stay(const Group& group, Share& share);
+  void leave(const Group& group, Share& share);
   void finish(const Group& group);
-  Workspace* borrow();
+  Lent* borrow(std::int64_t lanes);
+  Lanes list(std::int64_t size);
+  void release(Group& group);
 
   Workspace home_;
   const Segment* leaf_ = nullptr;  // any: all return the same dtypes and shapes
-  std::vector<std::unique_ptr<Workspace>> pool_;
-  std::vector<Workspace*> idle_;
+  /// Of each segment: what a lane costs from there on, roughly, and what copying one costs, in elements computed.
+  std::vector<double> work_, copying_;
+  std::vector<std::unique_ptr<Lent>> pool_;
   std::vector<Group> waiting_;
+  std::vector<Share> shares_;  // of the decision at hand, in the order of the branches
+  std::vector<Lanes> spare_;   // lists that nobody uses
   std::vector<std::vector<char>> results_;
-  std::vector<std::int64_t> outcomes_;
   Unknown unknown_;
-  std::int64_t segment_lanes_ = 0;
 };
 
 }  // namespace dualtape::exec

@@ -6,6 +6,7 @@
 
 #include "dualtape/array/elementwise.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/exec/kernels/part.hpp"
 
 namespace dualtape::exec {
 namespace {
@@ -194,6 +195,9 @@ void Workspace::run(std::uint32_t first, std::uint32_t last, std::int64_t lanes)
 
 namespace {
 
+void gather(const std::uint64_t* from, std::uint64_t* to, std::span<const std::uint32_t> lanes) {
+  part_kernels().gather_8(from, lanes.data(), static_cast<std::int64_t>(lanes.size()), to);
+}
 template <class Word>
 void gather(const Word* from, Word* to, std::span<const std::uint32_t> lanes) {
   for (std::size_t k = 0; k < lanes.size(); ++k) to[k] = from[lanes[k]];
@@ -219,7 +223,7 @@ void Workspace::take(const Workspace& other, std::span<const ValueId> values, st
     by_size(value.dtype, [&](auto word) {
       using Word = decltype(word);
       for (std::int64_t e = 0; e < value.size; ++e) {
-        gather(other.at<Word>(id) + e * capacity_, at<Word>(id) + e * capacity_, from);
+        gather(other.at<Word>(id) + e * other.capacity_, at<Word>(id) + e * capacity_, from);
       }
     });
   }

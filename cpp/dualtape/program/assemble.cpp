@@ -248,6 +248,7 @@ class Storage {
     for (ValueId input : code_.inputs) pin(input);
     for (const auto& constant : code_.constants) pin(constant.first);
     find_live();
+    order_branches();
     merge_states();
     std::vector<Free> open;
     std::vector<std::pair<std::uint32_t, bool>> stack{{0, false}};
@@ -255,19 +256,23 @@ class Storage {
     open.push_back({});
     open.back().end = code_.per_lane;
     parent_.assign(code_.segments.size(), kNone);
+    later_.assign(code_.values.size(), 0);
     while (!stack.empty()) {
       const auto [segment, leaving] = stack.back();
       stack.pop_back();
       if (leaving) {
         open.pop_back();
+        reserve_for_later(segment, -1);
         continue;
       }
       open.push_back(open.back());
+      reserve_for_later(segment, +1);
       place(segment, open.back(), at_end);
       stack.emplace_back(segment, true);
-      for (const exec::Branch& branch : code_.segments[segment].branches) {
-        parent_[branch.segment] = segment;
-        stack.emplace_back(branch.segment, false);
+      const std::vector<exec::Branch>& branches = code_.segments[segment].branches;
+      for (auto branch = branches.rbegin(); branch != branches.rend(); ++branch) {
+        parent_[branch->segment] = segment;
+        stack.emplace_back(branch->segment, false);
       }
     }
     code_.per_lane = most_;
@@ -318,6 +323,31 @@ class Storage {
       for (ValueId id : now) {
         if (code_.values[id].varying) segment.live.push_back(id);
       }
+    }
+  }
+
+  /// Small subtrees first: what later branches read is kept for as long as earlier ones run.
+  void order_branches() {
+    std::vector<std::uint32_t> order{0};
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      for (const exec::Branch& branch : code_.segments[order[i]].branches) order.push_back(branch.segment);
+    }
+    std::vector<std::size_t> sizes(code_.segments.size(), 1);
+    for (std::size_t i = order.size(); i-- > 0;) {
+      std::vector<exec::Branch>& branches = code_.segments[order[i]].branches;
+      for (const exec::Branch& branch : branches) sizes[order[i]] += sizes[branch.segment];
+      std::stable_sort(branches.begin(), branches.end(), [&](const exec::Branch& a, const exec::Branch& b) {
+        return sizes[a.segment] < sizes[b.segment];
+      });
+    }
+  }
+
+  /// Counts what the branches behind this one read, up (by 1) or down (by -1).
+  void reserve_for_later(std::uint32_t segment, int by) {
+    if (parent_[segment] == kNone) return;
+    const std::vector<exec::Branch>& branches = code_.segments[parent_[segment]].branches;
+    for (auto branch = branches.rbegin(); branch->segment != segment; ++branch) {
+      for (ValueId id : code_.segments[branch->segment].live) later_[id] += by;
     }
   }
 
@@ -379,7 +409,7 @@ class Storage {
       for (ValueId id : at_end[parent_[number]]) {
         if (live.count(id)) {
           held.push_back(id);
-        } else {
+        } else if (!later_[id]) {
           give(id, free);
         }
       }
@@ -389,7 +419,7 @@ class Storage {
       Value& out = code_.values[instruction.out];
       std::vector<ValueId> ends;
       uses(instruction, [&](ValueId id) {
-        if (!after.count(id) && last[id] == k && code_.values[id].varying && !pinned_.count(id) &&
+        if (!after.count(id) && last[id] == k && code_.values[id].varying && !pinned_.count(id) && !later_[id] &&
             std::find(ends.begin(), ends.end(), id) == ends.end())
           ends.push_back(id);
       });
@@ -438,6 +468,7 @@ class Storage {
   std::vector<ValueId> root_;
   std::set<ValueId> pinned_;
   std::vector<std::uint32_t> parent_;
+  std::vector<int> later_;  // by value: how many branches that are still to come, beside where we are, read it
   std::int64_t most_ = 0;
 };
 
