@@ -70,8 +70,9 @@ bool Runner::result_varies(std::size_t i) const {
 
 /// A workspace for so many lanes, which are few if the block has many: large arrays are computed at full capacity.
 Runner::Lent* Runner::borrow(std::int64_t lanes) {
-  const auto capacity = std::min(home_.capacity(), std::max<std::int64_t>(8, static_cast<std::int64_t>(std::bit_ceil(
-                                                                                 static_cast<std::uint64_t>(lanes)))));
+  const auto capacity =
+      std::min(home_.capacity(),
+               std::max<std::int64_t>(8, static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(lanes)))));
   for (const auto& lent : pool_) {
     if (lent->groups == 0 && lent->workspace->capacity() == capacity) return lent.get();
   }
@@ -93,6 +94,7 @@ bool Runner::run_tree(std::int64_t lanes) {
   Group first;
   first.width = lanes;
   waiting_.push_back(std::move(first));
+  first_home_ = true;
   bool known = true;
   while (!waiting_.empty()) {
     Group group = std::move(waiting_.back());
@@ -110,21 +112,23 @@ bool Runner::run_tree(std::int64_t lanes) {
   return known;
 }
 
-Runner::Lanes Runner::list(std::int64_t size) {
-  Lanes out;
-  if (!spare_.empty()) {
-    out = std::move(spare_.back());
-    spare_.pop_back();
+Runner::Lanes Runner::list() {
+  if (spare_.empty()) {
+    return {std::make_unique_for_overwrite<std::uint32_t[]>(static_cast<std::size_t>(home_.capacity() + kListSlack)),
+            0};
   }
-  out.resize(static_cast<std::size_t>(size));
+  Lanes out = std::move(spare_.back());
+  spare_.pop_back();
   return out;
+}
+void Runner::spare(Lanes& lanes) {
+  if (lanes.at) spare_.push_back(std::move(lanes));
 }
 
 void Runner::release(Group& group) {
   if (group.lent) --group.lent->groups;
-  for (Lanes* lanes : {&group.members, &group.home}) {
-    if (lanes->capacity()) spare_.push_back(std::move(*lanes));
-  }
+  spare(group.members);
+  spare(group.home);
 }
 
 /// Finds where each lane goes on. The group becomes the first of those it parts into; the others wait.
@@ -133,11 +137,11 @@ bool Runner::decide(Group& group) {
   if (!part(group)) return false;
   if (shares_.size() == 1) {
     group.segment = shares_[0].segment;
-    if (shares_[0].lanes.capacity()) spare_.push_back(std::move(shares_[0].lanes));
+    spare(shares_[0].lanes);
     return true;
   }
   const auto leaves = [&](const Share& share) {
-    const double count = static_cast<double>(std::max<std::size_t>(share.lanes.size(), 8));
+    const double count = static_cast<double>(std::max<std::int64_t>(share.lanes.size, 8));
     return count * (work_[share.segment] + copying_[share.segment]) <
            static_cast<double>(group.width) * work_[share.segment];
   };
@@ -147,7 +151,7 @@ bool Runner::decide(Group& group) {
     if (!leaves(shares_[i])) stay(group, shares_[i]);
   }
   for (Share& share : shares_) {
-    if (!share.lanes.empty()) leave(group, share);
+    if (share.lanes.at) leave(group, share);
   }
   release(group);
   group = std::move(waiting_.back());
@@ -162,31 +166,27 @@ void Runner::stay(const Group& group, Share& share) {
   if (stays.lent) ++stays.lent->groups;
   stays.width = group.width;
   stays.members = std::move(share.lanes);
-  if (!group.home.empty()) {
-    stays.home = list(group.width);
-    std::copy(group.home.begin(), group.home.end(), stays.home.begin());
+  if (group.home.at) {
+    stays.home = list();
+    std::copy_n(group.home.at.get(), group.width, stays.home.at.get());
   }
-  share.lanes.clear();
   waiting_.push_back(std::move(stays));
 }
 
 void Runner::leave(const Group& group, Share& share) {
   Group leaves;
   leaves.segment = share.segment;
-  leaves.width = static_cast<std::int64_t>(share.lanes.size());
+  leaves.width = share.lanes.size;
   leaves.lent = borrow(leaves.width);
   ++leaves.lent->groups;
-  leaves.lent->workspace->take(workspace(group), home_.code().segments[share.segment].live, share.lanes);
-  if (!group.home.empty()) {
-    for (std::uint32_t& lane : share.lanes) lane = group.home[lane];
-  }
+  leaves.lent->workspace->take(workspace(group), home_.code().segments[share.segment].live, share.lanes.all());
+  for (std::int64_t k = 0; k < leaves.width; ++k) share.lanes.at[k] = group.at_home(share.lanes.at[k]);
   leaves.home = std::move(share.lanes);
   waiting_.push_back(std::move(leaves));
 }
 
-bool Runner::refuse(const Group& group, std::int64_t lane, std::int64_t outcome) {
-  const auto at = static_cast<std::uint32_t>(lane);
-  unknown_ = {group.home.empty() ? at : group.home[at], group.segment, outcome};
+bool Runner::refuse(const Group& group, std::uint32_t lane, std::int64_t outcome) {
+  unknown_ = {group.at_home(lane), group.segment, outcome};
   return false;
 }
 
@@ -198,7 +198,7 @@ bool Runner::part(const Group& group) {
     const std::int64_t outcome = array::dispatch(value.dtype, [&]<class T>() {
       return outcome_of(segment.decided, static_cast<double>(*workspace(group).at<T>(segment.decision)));
     });
-    if (segment.after(outcome) == kNone) return refuse(group, group.members.empty() ? 0 : group.members[0], outcome);
+    if (segment.after(outcome) == kNone) return refuse(group, group.member(0), outcome);
     shares_.push_back({segment.after(outcome), {}});
     return true;
   }
@@ -209,29 +209,25 @@ bool Runner::part(const Group& group) {
 bool Runner::part_by_truth(const Group& group) {
   const Segment& segment = home_.code().segments[group.segment];
   const std::int64_t count = group.count();
-  Lanes sides[2] = {list(count + kListSlack), list(count + kListSlack)};
-  const std::uint32_t* members = group.members.empty() ? nullptr : group.members.data();
+  Lanes sides[2] = {list(), list()};
+  std::uint32_t *yes = sides[1].at.get(), *no = sides[0].at.get();
   const Workspace& from = workspace(group);
-  const std::int64_t yes =
-      home_.code().values[segment.decision].dtype == DType::f64
-          ? part_kernels().split_double(from.at<double>(segment.decision), members, count, sides[1].data(),
-                                        sides[0].data())
-          : part_kernels().split_float(from.at<float>(segment.decision), members, count, sides[1].data(),
-                                       sides[0].data());
-  sides[1].resize(static_cast<std::size_t>(yes));
-  sides[0].resize(static_cast<std::size_t>(count - yes));
+  const PartKernels& kernels = part_kernels();
+  sides[1].size = home_.code().values[segment.decision].dtype == DType::f64
+                      ? kernels.split_double(from.at<double>(segment.decision), group.members.at.get(), count, yes, no)
+                      : kernels.split_float(from.at<float>(segment.decision), group.members.at.get(), count, yes, no);
+  sides[0].size = count - sides[1].size;
+  bool known = true;
   for (int outcome : {0, 1}) {
-    if (!sides[outcome].empty() && segment.after(outcome) == kNone) return refuse(group, sides[outcome][0], outcome);
-  }
-  for (const Branch& branch : segment.branches) {
-    Lanes& side = sides[branch.outcome];
-    if (!side.empty()) {
-      shares_.push_back({branch.segment, std::move(side)});
-    } else {
-      spare_.push_back(std::move(side));
+    if (known && sides[outcome].size && segment.after(outcome) == kNone) {
+      known = refuse(group, sides[outcome].at[0], outcome);
     }
   }
-  return true;
+  for (const Branch& branch : segment.branches) {
+    if (known && sides[branch.outcome].size) shares_.push_back({branch.segment, std::move(sides[branch.outcome])});
+  }
+  for (Lanes& side : sides) spare(side);
+  return known;
 }
 
 bool Runner::part_by_number(const Group& group) {
@@ -240,18 +236,23 @@ bool Runner::part_by_number(const Group& group) {
   const bool known = array::dispatch(home_.code().values[segment.decision].dtype, [&]<class T>() {
     const T* x = workspace(group).at<T>(segment.decision);
     for (std::int64_t k = 0; k < group.count(); ++k) {
-      const std::uint32_t lane =
-          group.members.empty() ? static_cast<std::uint32_t>(k) : group.members[static_cast<std::size_t>(k)];
+      const std::uint32_t lane = group.member(k);
       const std::int64_t outcome = outcome_of(segment.decided, static_cast<double>(x[lane]));
       std::size_t branch = 0;
       while (branch < sides.size() && segment.branches[branch].outcome != outcome) ++branch;
       if (branch == sides.size()) return refuse(group, lane, outcome);
-      sides[branch].push_back(lane);
+      Lanes& side = sides[branch];
+      if (!side.at) {
+        side = list();
+        side.size = 0;
+      }
+      side.at[side.size++] = lane;
     }
     return true;
   });
-  for (std::size_t i = 0; known && i < sides.size(); ++i) {
-    if (!sides[i].empty()) shares_.push_back({segment.branches[i].segment, std::move(sides[i])});
+  for (std::size_t i = 0; i < sides.size(); ++i) {
+    if (known && sides[i].at) shares_.push_back({segment.branches[i].segment, std::move(sides[i])});
+    spare(sides[i]);
   }
   return known;
 }
@@ -261,30 +262,33 @@ void Runner::finish(const Group& group) {
   const Segment& segment = home_.code().segments[group.segment];
   const std::int64_t capacity = home_.capacity();
   const Workspace& from = workspace(group);
-  const std::int64_t stride = from.stride();
+  // The first to come home may bring what is not its own: the others write over it.
+  const bool all = !group.home.at && (first_home_ || !group.members.at);
+  first_home_ = false;
   for (std::size_t i = 0; i < segment.results.size(); ++i) {
     const Value& value = home_.code().values[segment.results[i]];
-    const auto scatter = [&](auto word) {
+    const auto bring = [&](auto word) {
       using Word = decltype(word);
       const Word* x = from.at<Word>(segment.results[i]);
       Word* y = reinterpret_cast<Word*>(results_[i].data());
-      for (std::int64_t e = 0; e < value.size; ++e, y += capacity) {
-        const Word* row = value.varying ? x + e * stride : x + e;
-        const auto at = [&](std::int64_t lane) { return value.varying ? row[lane] : *row; };
-        const auto home = [&](std::int64_t lane) {
-          return group.home.empty() ? lane : std::int64_t{group.home[static_cast<std::size_t>(lane)]};
-        };
-        if (!group.members.empty()) {
-          for (std::uint32_t lane : group.members) y[home(lane)] = at(lane);
+      for (std::int64_t e = 0; e < value.size; ++e, y += capacity, x += value.varying ? from.stride() : 1) {
+        if (!value.varying) {
+          for (std::int64_t k = 0; k < group.count(); ++k) y[group.at_home(group.member(k))] = *x;
+        } else if (all) {
+          std::copy_n(x, group.width, y);
+        } else if (!group.members.at) {
+          for (std::int64_t lane = 0; lane < group.width; ++lane) y[group.home.at[lane]] = x[lane];
+        } else if (!group.home.at) {
+          for (const std::uint32_t lane : group.members.all()) y[lane] = x[lane];
         } else {
-          for (std::int64_t lane = 0; lane < group.width; ++lane) y[home(lane)] = at(lane);
+          for (const std::uint32_t lane : group.members.all()) y[group.home.at[lane]] = x[lane];
         }
       }
     };
     const std::int64_t item = array::item_size(value.dtype);
-    if (item == 8) scatter(std::uint64_t{});
-    if (item == 4) scatter(std::uint32_t{});
-    if (item == 1) scatter(std::uint8_t{});
+    if (item == 8) bring(std::uint64_t{});
+    if (item == 4) bring(std::uint32_t{});
+    if (item == 1) bring(std::uint8_t{});
   }
 }
 

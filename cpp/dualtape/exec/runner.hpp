@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "dualtape/exec/workspace.hpp"
@@ -51,20 +52,28 @@ class Runner {
   }
   DType result_dtype(std::size_t i) const { return code().values[leaf_->results[i]].dtype; }
   bool result_varies(std::size_t i) const;
+
  private:
   /// A workspace that is lent to groups.
   struct Lent {
     std::unique_ptr<Workspace> workspace;
     int groups = 0;
   };
-  using Lanes = std::vector<std::uint32_t>;
+  /// A list of lanes, with room for all lanes of a block; none where it was never needed.
+  struct Lanes {
+    std::unique_ptr<std::uint32_t[]> at;
+    std::int64_t size = 0;
+    std::span<const std::uint32_t> all() const { return {at.get(), static_cast<std::size_t>(size)}; }
+  };
   struct Group {
     std::uint32_t segment = 0;
     Lent* lent = nullptr;    // null: at home
     std::int64_t width = 0;  // lanes of the workspace that are computed
-    Lanes members;           // those that belong to the group; empty: all of them
-    Lanes home;              // the lane of the block that lane k of the workspace is; empty: lane k
-    std::int64_t count() const { return members.empty() ? width : static_cast<std::int64_t>(members.size()); }
+    Lanes members;           // those that belong to the group; none: all of them
+    Lanes home;              // the lane of the block that lane k of the workspace is; none: lane k
+    std::int64_t count() const { return members.at ? members.size : width; }
+    std::uint32_t member(std::int64_t k) const { return members.at ? members.at[k] : static_cast<std::uint32_t>(k); }
+    std::uint32_t at_home(std::uint32_t lane) const { return home.at ? home.at[lane] : lane; }
   };
   /// The lanes of a group that take a branch.
   struct Share {
@@ -77,12 +86,13 @@ class Runner {
   bool part(const Group& group);
   bool part_by_truth(const Group& group);
   bool part_by_number(const Group& group);
-  bool refuse(const Group& group, std::int64_t lane, std::int64_t outcome);
+  bool refuse(const Group& group, std::uint32_t lane, std::int64_t outcome);
   void stay(const Group& group, Share& share);
   void leave(const Group& group, Share& share);
   void finish(const Group& group);
   Lent* borrow(std::int64_t lanes);
-  Lanes list(std::int64_t size);
+  Lanes list();
+  void spare(Lanes& lanes);
   void release(Group& group);
 
   Workspace home_;
@@ -93,6 +103,7 @@ class Runner {
   std::vector<Group> waiting_;
   std::vector<Share> shares_;  // of the decision at hand, in the order of the branches
   std::vector<Lanes> spare_;   // lists that nobody uses
+  bool first_home_ = true;     // no group has come home yet
   std::vector<std::vector<char>> results_;
   Unknown unknown_;
 };
