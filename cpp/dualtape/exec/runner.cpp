@@ -15,6 +15,29 @@ namespace {
 /// What copying an element of a lane to another workspace costs, in elements computed: measured on programs of scalars.
 constexpr double kCopyCost = 3.0;
 
+std::size_t words(std::int64_t lanes) { return static_cast<std::size_t>((lanes + 63) / 64); }
+
+/// Calls body(lane) for the lanes of a set, or for all up to `width` where there are no bits.
+template <class Body>
+void for_each(const std::uint64_t* bits, std::int64_t width, Body&& body) {
+  if (!bits) {
+    for (std::uint32_t lane = 0; lane < width; ++lane) body(lane);
+    return;
+  }
+  for (std::size_t word = 0; word < words(width); ++word) {
+    for (std::uint64_t rest = bits[word]; rest; rest &= rest - 1) {
+      body(static_cast<std::uint32_t>(64 * word) + static_cast<std::uint32_t>(std::countr_zero(rest)));
+    }
+  }
+}
+
+std::uint32_t first_of(const std::uint64_t* bits) {
+  if (!bits) return 0;
+  std::uint32_t word = 0;
+  while (!bits[word]) ++word;
+  return 64 * word + static_cast<std::uint32_t>(std::countr_zero(bits[word]));
+}
+
 std::int64_t outcome_of(Decision decided, double number) {
   if (decided == Decision::truth) return number != 0.0;
   return std::abs(number) < 0x1p63 ? static_cast<std::int64_t>(number) : INT64_MIN;
@@ -92,7 +115,7 @@ bool Runner::run(std::int64_t lanes) {
 
 bool Runner::run_tree(std::int64_t lanes) {
   Group first;
-  first.width = lanes;
+  first.width = first.members.count = lanes;
   waiting_.push_back(std::move(first));
   first_home_ = true;
   bool known = true;
@@ -112,23 +135,20 @@ bool Runner::run_tree(std::int64_t lanes) {
   return known;
 }
 
-Runner::Lanes Runner::list() {
-  if (spare_.empty()) {
-    return {std::make_unique_for_overwrite<std::uint32_t[]>(static_cast<std::size_t>(home_.capacity() + kListSlack)),
-            0};
-  }
-  Lanes out = std::move(spare_.back());
+/// Room for a set of lanes of the block.
+Runner::Set Runner::set() {
+  if (spare_.empty()) return {std::make_unique_for_overwrite<std::uint64_t[]>(words(home_.capacity())), 0};
+  Set out = std::move(spare_.back());
   spare_.pop_back();
   return out;
 }
-void Runner::spare(Lanes& lanes) {
-  if (lanes.at) spare_.push_back(std::move(lanes));
+void Runner::release(Set& set) {
+  if (set.bits) spare_.push_back(std::move(set));
 }
-
 void Runner::release(Group& group) {
   if (group.lent) --group.lent->groups;
-  spare(group.members);
-  spare(group.home);
+  release(group.members);
+  if (group.home.capacity()) spare_lists_.push_back(std::move(group.home));
 }
 
 /// Finds where each lane goes on. The group becomes the first of those it parts into; the others wait.
@@ -137,11 +157,11 @@ bool Runner::decide(Group& group) {
   if (!part(group)) return false;
   if (shares_.size() == 1) {
     group.segment = shares_[0].segment;
-    spare(shares_[0].lanes);
+    release(shares_[0].lanes);
     return true;
   }
   const auto leaves = [&](const Share& share) {
-    const double count = static_cast<double>(std::max<std::int64_t>(share.lanes.size, 8));
+    const double count = static_cast<double>(std::max<std::int64_t>(share.lanes.count, 8));
     return count * (work_[share.segment] + copying_[share.segment]) <
            static_cast<double>(group.width) * work_[share.segment];
   };
@@ -151,7 +171,7 @@ bool Runner::decide(Group& group) {
     if (!leaves(shares_[i])) stay(group, shares_[i]);
   }
   for (Share& share : shares_) {
-    if (share.lanes.at) leave(group, share);
+    if (share.lanes.bits) leave(group, share);
   }
   release(group);
   group = std::move(waiting_.back());
@@ -166,9 +186,9 @@ void Runner::stay(const Group& group, Share& share) {
   if (stays.lent) ++stays.lent->groups;
   stays.width = group.width;
   stays.members = std::move(share.lanes);
-  if (group.home.at) {
+  if (!group.home.empty()) {
     stays.home = list();
-    std::copy_n(group.home.at.get(), group.width, stays.home.at.get());
+    stays.home.assign(group.home.begin(), group.home.end());
   }
   waiting_.push_back(std::move(stays));
 }
@@ -176,13 +196,26 @@ void Runner::stay(const Group& group, Share& share) {
 void Runner::leave(const Group& group, Share& share) {
   Group leaves;
   leaves.segment = share.segment;
-  leaves.width = share.lanes.size;
+  leaves.width = leaves.members.count = share.lanes.count;
   leaves.lent = borrow(leaves.width);
   ++leaves.lent->groups;
-  leaves.lent->workspace->take(workspace(group), home_.code().segments[share.segment].live, share.lanes.all());
-  for (std::int64_t k = 0; k < leaves.width; ++k) share.lanes.at[k] = group.at_home(share.lanes.at[k]);
-  leaves.home = std::move(share.lanes);
+  leaves.home = list();
+  for_each(share.lanes.bits.get(), group.width, [&](std::uint32_t lane) { leaves.home.push_back(lane); });
+  leaves.lent->workspace->take(workspace(group), home_.code().segments[share.segment].live, leaves.home);
+  for (std::uint32_t& lane : leaves.home) lane = group.at_home(lane);
+  release(share.lanes);
   waiting_.push_back(std::move(leaves));
+}
+
+std::vector<std::uint32_t> Runner::list() {
+  std::vector<std::uint32_t> out;
+  if (!spare_lists_.empty()) {
+    out = std::move(spare_lists_.back());
+    spare_lists_.pop_back();
+  }
+  out.clear();
+  out.reserve(static_cast<std::size_t>(home_.capacity()));
+  return out;
 }
 
 bool Runner::refuse(const Group& group, std::uint32_t lane, std::int64_t outcome) {
@@ -190,7 +223,7 @@ bool Runner::refuse(const Group& group, std::uint32_t lane, std::int64_t outcome
   return false;
 }
 
-/// Lists the lanes of each branch. False where a lane takes none.
+/// Finds the lanes of each branch. False where a lane takes none.
 bool Runner::part(const Group& group) {
   const Segment& segment = home_.code().segments[group.segment];
   const Value& value = home_.code().values[segment.decision];
@@ -198,7 +231,7 @@ bool Runner::part(const Group& group) {
     const std::int64_t outcome = array::dispatch(value.dtype, [&]<class T>() {
       return outcome_of(segment.decided, static_cast<double>(*workspace(group).at<T>(segment.decision)));
     });
-    if (segment.after(outcome) == kNone) return refuse(group, group.member(0), outcome);
+    if (segment.after(outcome) == kNone) return refuse(group, first_of(group.members.bits.get()), outcome);
     shares_.push_back({segment.after(outcome), {}});
     return true;
   }
@@ -208,51 +241,54 @@ bool Runner::part(const Group& group) {
 
 bool Runner::part_by_truth(const Group& group) {
   const Segment& segment = home_.code().segments[group.segment];
-  const std::int64_t count = group.count();
-  Lanes sides[2] = {list(), list()};
-  std::uint32_t *yes = sides[1].at.get(), *no = sides[0].at.get();
+  Set sides[2] = {set(), set()};
+  std::uint64_t *yes = sides[1].bits.get(), *no = sides[0].bits.get();
+  const std::uint64_t* members = group.members.bits.get();
   const Workspace& from = workspace(group);
-  const PartKernels& kernels = part_kernels();
-  sides[1].size = home_.code().values[segment.decision].dtype == DType::f64
-                      ? kernels.split_double(from.at<double>(segment.decision), group.members.at.get(), count, yes, no)
-                      : kernels.split_float(from.at<float>(segment.decision), group.members.at.get(), count, yes, no);
-  sides[0].size = count - sides[1].size;
+  sides[1].count = home_.code().values[segment.decision].dtype == DType::f64
+                       ? part_kernels().split_double(from.at<double>(segment.decision), members, group.width, yes, no)
+                       : part_kernels().split_float(from.at<float>(segment.decision), members, group.width, yes, no);
+  sides[0].count = group.members.count - sides[1].count;
   bool known = true;
   for (int outcome : {0, 1}) {
-    if (known && sides[outcome].size && segment.after(outcome) == kNone) {
-      known = refuse(group, sides[outcome].at[0], outcome);
+    if (known && sides[outcome].count && segment.after(outcome) == kNone) {
+      known = refuse(group, first_of(sides[outcome].bits.get()), outcome);
     }
   }
   for (const Branch& branch : segment.branches) {
-    if (known && sides[branch.outcome].size) shares_.push_back({branch.segment, std::move(sides[branch.outcome])});
+    if (known && sides[branch.outcome].count) shares_.push_back({branch.segment, std::move(sides[branch.outcome])});
   }
-  for (Lanes& side : sides) spare(side);
+  for (Set& side : sides) release(side);
   return known;
 }
 
 bool Runner::part_by_number(const Group& group) {
   const Segment& segment = home_.code().segments[group.segment];
-  std::vector<Lanes> sides(segment.branches.size());
-  const bool known = array::dispatch(home_.code().values[segment.decision].dtype, [&]<class T>() {
+  std::vector<Set> sides(segment.branches.size());
+  bool known = true;
+  array::dispatch(home_.code().values[segment.decision].dtype, [&]<class T>() {
     const T* x = workspace(group).at<T>(segment.decision);
-    for (std::int64_t k = 0; k < group.count(); ++k) {
-      const std::uint32_t lane = group.member(k);
+    for_each(group.members.bits.get(), group.width, [&](std::uint32_t lane) {
       const std::int64_t outcome = outcome_of(segment.decided, static_cast<double>(x[lane]));
       std::size_t branch = 0;
       while (branch < sides.size() && segment.branches[branch].outcome != outcome) ++branch;
-      if (branch == sides.size()) return refuse(group, lane, outcome);
-      Lanes& side = sides[branch];
-      if (!side.at) {
-        side = list();
-        side.size = 0;
+      if (branch == sides.size()) {
+        known = known && refuse(group, lane, outcome);
+        return;
       }
-      side.at[side.size++] = lane;
-    }
-    return true;
+      Set& side = sides[branch];
+      if (!side.bits) {
+        side = set();
+        side.count = 0;
+        std::fill_n(side.bits.get(), words(group.width), 0);
+      }
+      side.bits[lane / 64] |= std::uint64_t{1} << lane % 64;
+      ++side.count;
+    });
   });
   for (std::size_t i = 0; i < sides.size(); ++i) {
-    if (known && sides[i].at) shares_.push_back({segment.branches[i].segment, std::move(sides[i])});
-    spare(sides[i]);
+    if (known && sides[i].bits) shares_.push_back({segment.branches[i].segment, std::move(sides[i])});
+    release(sides[i]);
   }
   return known;
 }
@@ -260,10 +296,9 @@ bool Runner::part_by_number(const Group& group) {
 /// Brings the results home.
 void Runner::finish(const Group& group) {
   const Segment& segment = home_.code().segments[group.segment];
-  const std::int64_t capacity = home_.capacity();
   const Workspace& from = workspace(group);
   // The first to come home may bring what is not its own: the others write over it.
-  const bool all = !group.home.at && (first_home_ || !group.members.at);
+  const std::uint64_t* members = first_home_ && group.home.empty() ? nullptr : group.members.bits.get();
   first_home_ = false;
   for (std::size_t i = 0; i < segment.results.size(); ++i) {
     const Value& value = home_.code().values[segment.results[i]];
@@ -271,17 +306,17 @@ void Runner::finish(const Group& group) {
       using Word = decltype(word);
       const Word* x = from.at<Word>(segment.results[i]);
       Word* y = reinterpret_cast<Word*>(results_[i].data());
-      for (std::int64_t e = 0; e < value.size; ++e, y += capacity, x += value.varying ? from.stride() : 1) {
+      for (std::int64_t e = 0; e < value.size; ++e, y += home_.capacity(), x += value.varying ? from.stride() : 1) {
         if (!value.varying) {
-          for (std::int64_t k = 0; k < group.count(); ++k) y[group.at_home(group.member(k))] = *x;
-        } else if (all) {
+          for_each(members, group.width, [&](std::uint32_t lane) { y[group.at_home(lane)] = *x; });
+        } else if (!group.home.empty()) {
+          for_each(members, group.width, [&](std::uint32_t lane) { y[group.home[lane]] = x[lane]; });
+        } else if (!members) {
           std::copy_n(x, group.width, y);
-        } else if (!group.members.at) {
-          for (std::int64_t lane = 0; lane < group.width; ++lane) y[group.home.at[lane]] = x[lane];
-        } else if (!group.home.at) {
-          for (const std::uint32_t lane : group.members.all()) y[lane] = x[lane];
+        } else if constexpr (sizeof(Word) == 8) {
+          part_kernels().put_8(x, members, group.width, y);
         } else {
-          for (const std::uint32_t lane : group.members.all()) y[group.home.at[lane]] = x[lane];
+          for_each(members, group.width, [&](std::uint32_t lane) { y[lane] = x[lane]; });
         }
       }
     };

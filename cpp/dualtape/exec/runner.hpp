@@ -8,7 +8,6 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "dualtape/exec/workspace.hpp"
@@ -59,26 +58,23 @@ class Runner {
     std::unique_ptr<Workspace> workspace;
     int groups = 0;
   };
-  /// A list of lanes, with room for all lanes of a block; none where it was never needed.
-  struct Lanes {
-    std::unique_ptr<std::uint32_t[]> at;
-    std::int64_t size = 0;
-    std::span<const std::uint32_t> all() const { return {at.get(), static_cast<std::size_t>(size)}; }
+  /// A set of lanes of a workspace, as bits (kernels/part.hpp); no bits where it holds all of them.
+  struct Set {
+    std::unique_ptr<std::uint64_t[]> bits;
+    std::int64_t count = 0;
   };
   struct Group {
     std::uint32_t segment = 0;
-    Lent* lent = nullptr;    // null: at home
-    std::int64_t width = 0;  // lanes of the workspace that are computed
-    Lanes members;           // those that belong to the group; none: all of them
-    Lanes home;              // the lane of the block that lane k of the workspace is; none: lane k
-    std::int64_t count() const { return members.at ? members.size : width; }
-    std::uint32_t member(std::int64_t k) const { return members.at ? members.at[k] : static_cast<std::uint32_t>(k); }
-    std::uint32_t at_home(std::uint32_t lane) const { return home.at ? home.at[lane] : lane; }
+    Lent* lent = nullptr;             // null: at home
+    std::int64_t width = 0;           // lanes of the workspace that are computed,
+    Set members;                      // and those of them that belong to the group
+    std::vector<std::uint32_t> home;  // the lane of the block that lane k of the workspace is; empty: lane k
+    std::uint32_t at_home(std::uint32_t lane) const { return home.empty() ? lane : home[lane]; }
   };
   /// The lanes of a group that take a branch.
   struct Share {
     std::uint32_t segment;
-    Lanes lanes;
+    Set lanes;
   };
   Workspace& workspace(const Group& group) { return group.lent ? *group.lent->workspace : home_; }
   bool run_tree(std::int64_t lanes);
@@ -91,8 +87,9 @@ class Runner {
   void leave(const Group& group, Share& share);
   void finish(const Group& group);
   Lent* borrow(std::int64_t lanes);
-  Lanes list();
-  void spare(Lanes& lanes);
+  Set set();
+  std::vector<std::uint32_t> list();
+  void release(Set& set);
   void release(Group& group);
 
   Workspace home_;
@@ -102,8 +99,9 @@ class Runner {
   std::vector<std::unique_ptr<Lent>> pool_;
   std::vector<Group> waiting_;
   std::vector<Share> shares_;  // of the decision at hand, in the order of the branches
-  std::vector<Lanes> spare_;   // lists that nobody uses
-  bool first_home_ = true;     // no group has come home yet
+  std::vector<Set> spare_;     // sets and lists that nobody uses
+  std::vector<std::vector<std::uint32_t>> spare_lists_;
+  bool first_home_ = true;  // no group has come home yet
   std::vector<std::vector<char>> results_;
   Unknown unknown_;
 };

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
-// The kernels by which lanes part and come together again, for each instruction set.
+// The kernels by which lanes part and come together again, for each instruction set. Sets of lanes are bits: lane k
+// is bit k % 64 of word k / 64.
 #pragma once
 
 #include <cstdint>
 
 namespace dualtape::exec {
 
-/// A list of lanes has room for so many entries behind its last one: kernels write whole vectors.
-inline constexpr std::int64_t kListSlack = 16;
-
 struct PartKernels {
-  /// Lists the members (null: lanes 0 ... count - 1) whose truth is not zero in `yes`, the others in `no`, each in
-  /// order. Returns how many are in `yes`.
+  /// Parts a set of lanes among 0 ... count - 1 (null: all of them) by truth: those whose number is not zero are
+  /// `yes`, the others `no`. Returns how many are in `yes`.
   template <class T>
-  using Split = std::int64_t (*)(const T* truths, const std::uint32_t* members, std::int64_t count, std::uint32_t* yes,
-                                 std::uint32_t* no);
+  using Split = std::int64_t (*)(const T* truths, const std::uint64_t* set, std::int64_t count, std::uint64_t* yes,
+                                 std::uint64_t* no);
   Split<double> split_double;
   Split<float> split_float;
+  /// to[lane] = from[lane] for the lanes of a set.
+  void (*put_8)(const std::uint64_t* from, const std::uint64_t* set, std::int64_t count, std::uint64_t* to);
   /// to[k] = from[lanes[k]].
   void (*gather_8)(const std::uint64_t* from, const std::uint32_t* lanes, std::int64_t count, std::uint64_t* to);
 };
