@@ -29,7 +29,7 @@ RANK = {
             ("base",),
             ("num",),
             ("ops",),
-            ("dual", "array", "optim"),
+            ("dual", "array", "optim", "machine"),
             ("tape",),
             ("exec",),
             ("program",),

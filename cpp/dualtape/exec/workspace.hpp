@@ -49,6 +49,9 @@ class Workspace {
   T* at(ValueId id) const {
     return static_cast<T*>(pointers_[id]);
   }
+  /// Where all varying values lie, each at its offset times the capacity, and the shared ones.
+  char* varying() const { return static_cast<char*>(varying_.data()); }
+  char* shared() const { return static_cast<char*>(shared_.data()); }
   /// Lanes from one element of a varying value to the next.
   std::int64_t stride() const { return capacity_; }
   /// Runs the instructions of a segment on the first `lanes` lanes (others may be computed too).

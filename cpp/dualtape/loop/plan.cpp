@@ -5,6 +5,7 @@
 
 #include "dualtape/base/error.hpp"
 #include "dualtape/exec/runner.hpp"
+#include "dualtape/loop/machine.hpp"
 #include "dualtape/loop/sweep.hpp"
 
 namespace dualtape::loop {
@@ -14,6 +15,7 @@ namespace {
 constexpr std::int64_t kCacheBytes = 36 << 10;
 constexpr std::int64_t kMostLanes = 512;
 constexpr std::int64_t kLanesStep = 8;  // a register of the widest instruction set
+constexpr std::int64_t kVector = 16;    // the numbers in one
 /// A table of more entries than this is not kept in one piece.
 constexpr std::int64_t kLargestTable = 1 << 22;
 constexpr std::int64_t kWindow = 512;
@@ -57,6 +59,8 @@ Plan::Plan(std::shared_ptr<const program::Program> program, Settings settings, c
   asynchronous_ = asynchronous_ && runs.count > lanes_;
   if (asynchronous_) stages_ = program::lower_step(graph_, levels, states, settings_.values, true);
 
+  make_machine();
+
   // What does not change from iteration to iteration is computed now.
   values_.resize(graph_.nodes.size());
   const auto keep = [&](const program::Part& part, std::int64_t count) {
@@ -86,6 +90,23 @@ void Plan::choose_lanes(const Runs& runs) {
     lanes_ = std::clamp(fit / kLanesStep * kLanesStep, kLanesStep, kMostLanes);
   }
   lanes_ = std::max<std::int64_t>(std::min(lanes_, runs.count), 1);
+  capacity_ = lanes_;
+}
+
+Plan::~Plan() = default;
+
+void Plan::make_machine() {
+  if (!machine::is_wanted()) return;
+  const exec::Code& code = *stages_.step.code;
+  // Lanes in use are whole vectors of any instruction set and type.
+  capacity_ = lanes_ == 1 ? 1 : (lanes_ + kVector - 1) / kVector * kVector;
+  exec::LoopLayout layout{capacity_, settings_.states + watches_, settings_.until, asynchronous_, {}};
+  std::int64_t tables = 0;
+  for (std::size_t k = 0; k < code.inputs.size(); ++k) {
+    layout.table.push_back(level(k) == Level::iteration ? tables++ : -1);
+  }
+  machine_ = MachineStep::make(code, layout);
+  if (!machine_) capacity_ = lanes_;
 }
 
 /// The values of an input (not of level batch) for entries first ... first + count - 1 of what it varies along.

@@ -82,14 +82,21 @@ struct Missing {
   std::int64_t outcome = 0;    // and how it came out
 };
 
+class MachineStep;
+
 class Plan {
  public:
   Plan(std::shared_ptr<const program::Program> program, Settings settings, const Runs& runs);
+  ~Plan();
 
   const Settings& settings() const { return settings_; }
   const program::Part& step() const { return stages_.step; }
   std::size_t watches() const { return watches_; }
   std::int64_t lanes() const { return lanes_; }
+  /// Lanes that there is room for: whole vectors.
+  std::int64_t capacity() const { return capacity_; }
+  /// The step as machine code; null where it is interpreted.
+  const MachineStep* machine() const { return machine_.get(); }
   bool asynchronous() const { return asynchronous_; }
   /// How often input k of the step's code changes.
   Level level(std::size_t k) const { return stages_.levels[k]; }
@@ -108,14 +115,16 @@ class Plan {
   std::vector<Array> evaluate(const program::Part& part, const std::vector<Array>& known, std::int64_t count) const;
   Array input_values(NodeId node, std::int64_t first, std::int64_t count) const;
   void choose_lanes(const Runs& runs);
+  void make_machine();
 
   std::shared_ptr<const program::Program> program_;
   Settings settings_;
   program::Graph graph_;
   program::Stages stages_;
   std::size_t watches_ = 0;
-  std::int64_t lanes_ = 1;
+  std::int64_t lanes_ = 1, capacity_ = 1;
   bool asynchronous_ = false;
+  std::unique_ptr<const MachineStep> machine_;
   std::vector<Array> values_;  // by node: what was computed once, or for each run
   std::vector<Array> fixed_;
   std::vector<std::optional<std::size_t>> sources_;  // of the inputs of the step's code
@@ -130,10 +139,15 @@ class Plan::Tables {
   const std::vector<std::size_t>& inputs() const { return inputs_; }
   /// The value of entry i at an iteration (from 1). The window moves there if it is elsewhere.
   const char* at(std::size_t i, std::int64_t iteration) {
-    if (iteration < first_ || iteration >= first_ + length_) fill(iteration);
+    see(iteration);
     return entries_[i].data() + (iteration - first_) * items_[i];
   }
   std::int64_t item(std::size_t i) const { return items_[i]; }
+  /// Makes the window hold an iteration. Returns how many it holds from there on.
+  std::int64_t see(std::int64_t iteration) {
+    if (iteration < first_ || iteration >= first_ + length_) fill(iteration);
+    return first_ + length_ - iteration;
+  }
   /// Makes the window hold all iterations of the loop: for lanes that are at different ones.
   void fill_all();
 

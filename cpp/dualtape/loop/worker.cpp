@@ -11,6 +11,7 @@ namespace dualtape::loop {
 namespace {
 
 constexpr std::int64_t kPoll = 256;
+constexpr std::int64_t kRowsEvery = 64;        // records further apart than this end a stretch
 constexpr std::int64_t kPollBytes = 64 << 20;  // a poll after so many bytes of values, if that is sooner
 
 }  // namespace
@@ -45,7 +46,7 @@ Worker::Worker(const Plan& plan, Runs& runs, Control& control, Queue& queue, con
       queue_(queue),
       halt_(halt),
       deadline_(deadline),
-      runner_(plan.step().code, plan.lanes()),
+      runner_(plan.step().code, plan.capacity()),
       tables_(plan),
       states_(plan.settings().states + plan.watches()) {
   const exec::Code& code = runner_.code();
@@ -60,6 +61,7 @@ Worker::Worker(const Plan& plan, Runs& runs, Control& control, Queue& queue, con
     saved_[i].resize(static_cast<std::size_t>(code.values[code.inputs[i]].bytes() * runner_.capacity()));
   }
   if (plan.asynchronous()) tables_.fill_all();
+  if (plan.machine()) machine_.emplace(*plan.machine(), runner_.home());
 }
 
 std::optional<Missing> Worker::work() {
@@ -80,12 +82,12 @@ std::optional<Missing> Worker::work() {
 
 bool Worker::fill_block() {
   if (halt_ || control_.stop) return false;
-  const std::vector<std::int64_t> taken = queue_.take(runner_.capacity(), !plan_.asynchronous());
+  const std::vector<std::int64_t> taken = queue_.take(plan_.lanes(), !plan_.asynchronous());
   lanes_ = static_cast<std::int64_t>(taken.size());
   run_.resize(taken.size());
   done_.resize(taken.size());
   for (std::int64_t lane = 0; lane < lanes_; ++lane) load(lane, taken[static_cast<std::size_t>(lane)]);
-  values_good_ = false;
+  values_good_ = going_home_ = false;
   careful_ = limit_ = 0;
   return lanes_ > 0;
 }
@@ -130,48 +132,102 @@ std::int64_t Worker::stretch() const {
 /// False where a decision is missing at the very next iteration of a lane.
 bool Worker::iterate() {
   while (lanes_ > 0) {
-    const std::int64_t most = stretch();
-    save();
-    std::int64_t j = 0;
-    bool known = true;
-    while (j < most) {
-      known = step(j);
-      if (!known) break;
-      ++j;
-      const bool stops = plan_.settings().until && any_done();
-      // What the step returned is computed only where somebody looks at it.
-      if (j == most || stops) runner_.run_tail(lanes_);
-      commit();
-      if (stops) break;
-    }
-    values_good_ = known && j > 0;
-    control_.computed += (lanes_ + 7) / 8 * 8 * j;
-    if (!known && j == 0) return false;
-    const bool broken = any_broken();
-    if (!known || (broken && j > 1)) {
-      // Once more: up to the iteration that has no path, or one by one to find where a lane broke.
-      restore();
-      if (broken) careful_ = j;
-      limit_ = known ? 0 : j;
-      continue;
-    }
-    const bool missing_next = limit_ > 0;
-    limit_ = 0;
-    if (careful_ > 0) --careful_;
-    control_.done += lanes_ * j;
-    for (std::int64_t& done : done_) done += j;
-    record();
-    const bool going = halt_ || control_.stop || missing_next || Clock::now() >= deadline_;
-    if (going) {
-      // Before lanes are moved: what the last iteration returned belongs to the state that comes home.
-      for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-        store_values(lane, runs_.value, run_[static_cast<std::size_t>(lane)]);
-      }
-    }
-    settle(broken);
-    if (going && !missing_next) return true;
+    // Machine code has neither decisions nor a way to stop at the iteration in which a lane breaks.
+    const bool by_machine = machine_ && careful_ == 0;
+    if (!(by_machine ? iterate_by_machine() : iterate_once_through())) return false;
+    if (going_home_) return true;
   }
   return true;
+}
+
+/// One stretch, instruction by instruction. False where a decision is missing at once.
+bool Worker::iterate_once_through() {
+  const std::int64_t most = stretch();
+  by_machine_ = false;
+  save();
+  std::int64_t j = 0;
+  bool known = true;
+  while (j < most) {
+    known = step(j);
+    if (!known) break;
+    ++j;
+    const bool stops = plan_.settings().until && any_done();
+    // What the step returned is computed only where somebody looks at it.
+    if (j == most || stops) runner_.run_tail(lanes_);
+    commit();
+    if (stops) break;
+  }
+  values_good_ = known && j > 0;
+  control_.computed += (lanes_ + 7) / 8 * 8 * j;
+  if (!known && j == 0) return false;
+  const bool broken = any_broken();
+  if (!known || (broken && j > 1)) {
+    // Once more: up to the iteration that has no path, or one by one to find where a lane broke.
+    restore();
+    if (broken) careful_ = j;
+    limit_ = known ? 0 : j;
+    return true;
+  }
+  const bool missing_next = limit_ > 0;
+  limit_ = 0;
+  if (careful_ > 0) --careful_;
+  control_.done += lanes_ * j;
+  for (std::int64_t& done : done_) done += j;
+  record();
+  finish_stretch(broken, missing_next);
+  return true;
+}
+
+/// One stretch as a single call.
+bool Worker::iterate_by_machine() {
+  const std::int64_t every = plan_.settings().values ? plan_.settings().record_every : 0;
+  const bool keep_rows = every > 0 && every <= kRowsEvery;
+  std::int64_t most = machine_->most(lanes_);
+  if (keep_rows) most = std::min(most, machine_->most_rows());
+  if (Clock::now() >= deadline_) most = 1;  // there is no time for more than getting on at all
+  for (const std::int64_t done : done_) {
+    most = std::min(most, plan_.settings().iterations - done);
+    if (every && !keep_rows) most = std::min(most, every - done % every);
+  }
+  std::vector<const char*> tables;
+  const bool own = plan_.asynchronous();
+  if (!own && !tables_.inputs().empty()) most = std::min(most, tables_.see(done_[0] + 1));
+  for (std::size_t i = 0; i < tables_.inputs().size(); ++i) tables.push_back(tables_.at(i, own ? 1 : done_[0] + 1));
+  save();
+  by_machine_ = true;
+  machine_->run(lanes_, most, tables, done_, keep_rows);
+  values_good_ = true;
+  if (any_broken()) {
+    restore();
+    careful_ = most;
+    values_good_ = false;
+    return true;
+  }
+  const std::vector<std::int64_t> before = done_;
+  std::int64_t sum = 0, computed = 0;
+  for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+    done_[static_cast<std::size_t>(lane)] += machine_->done(lane);
+    sum += machine_->done(lane);
+    if (lane % 8 == 0) computed += 8 * machine_->done(lane);
+  }
+  control_.done += sum;
+  control_.computed += computed;
+  keep_rows ? record_rows(before) : record();
+  finish_stretch(false, false);
+  return true;
+}
+
+/// What comes after a stretch that is done.
+void Worker::finish_stretch(bool broken, bool missing_next) {
+  const bool going = halt_ || control_.stop || missing_next || Clock::now() >= deadline_;
+  if (going) {
+    // Before lanes are moved: what the last iteration returned belongs to the state that comes home.
+    for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+      store_values(lane, runs_.value, run_[static_cast<std::size_t>(lane)]);
+    }
+  }
+  settle(broken);
+  going_home_ = going && !missing_next;
 }
 
 /// Computes iteration done + 1 + ahead of every lane.
@@ -230,11 +286,21 @@ void Worker::commit() {
   }
 }
 
+/// Where result i (of the step, with the watches) of a lane lies.
+Worker::Place Worker::result_place(std::size_t i, std::int64_t lane) const {
+  if (by_machine_) {
+    return {runner_.result_dtype(i), machine_->record(i - states_, -1, lane), 1};
+  }
+  const bool varies = runner_.result_varies(i) && runner_.capacity() > 1;
+  const char* first = static_cast<const char*>(runner_.result(i));
+  const DType dtype = runner_.result_dtype(i);
+  if (!varies) return {dtype, first, 1};
+  return {dtype, first + lane * array::item_size(dtype), runner_.capacity()};
+}
+
 bool Worker::wants_stop(std::int64_t lane) const {
-  const std::size_t i = states_ + plan_.settings().values;
-  const std::int64_t at = runner_.result_varies(i) ? lane : 0;
-  return array::dispatch(runner_.result_dtype(i),
-                         [&]<class T>() { return static_cast<const T*>(runner_.result(i))[at] != T(0); });
+  const Place stop = result_place(states_ + plan_.settings().values, lane);
+  return array::dispatch(stop.dtype, [&]<class T>() { return *reinterpret_cast<const T*>(stop.first) != T(0); });
 }
 
 bool Worker::any_done() const {
@@ -297,16 +363,33 @@ bool Worker::any_broken() const {
 /// Copies what the step returned for a lane to entry `entry` of arrays with a leading axis.
 void Worker::store_values(std::int64_t lane, std::vector<array::Array>& to, std::int64_t entry) {
   for (std::size_t v = 0; v < plan_.settings().values; ++v) {
-    const std::size_t i = states_ + v;
-    const bool varies = runner_.result_varies(i) && runner_.capacity() > 1;
+    const Place place_of = result_place(states_ + v, lane);
     array::Array& target = to[v];
     const std::int64_t size = target.shape()[0] ? target.size() / target.shape()[0] : 0;
-    array::dispatch(runner_.result_dtype(i), [&]<class From>() {
-      const From* from = static_cast<const From*>(runner_.result(i));
+    array::dispatch(place_of.dtype, [&]<class From>() {
+      const From* from = reinterpret_cast<const From*>(place_of.first);
       array::dispatch(target.dtype(), [&]<class To>() {
         To* out = reinterpret_cast<To*>(place(target, entry));
-        for (std::int64_t e = 0; e < size; ++e) {
-          out[e] = static_cast<To>(from[varies ? e * runner_.capacity() + lane : e]);
+        for (std::int64_t e = 0; e < size; ++e) out[e] = static_cast<To>(from[e * place_of.stride]);
+      });
+    });
+  }
+}
+
+/// Copies the records of the last call to the history. `before`: the iterations that lanes had done.
+void Worker::record_rows(std::span<const std::int64_t> before) {
+  const std::int64_t every = plan_.settings().record_every, records = runs_.history[0].shape()[1];
+  for (std::size_t v = 0; v < plan_.settings().values; ++v) {
+    array::dispatch(runner_.result_dtype(states_ + v), [&]<class From>() {
+      array::dispatch(runs_.history[v].dtype(), [&]<class To>() {
+        To* const history = reinterpret_cast<To*>(place(runs_.history[v], 0));
+        for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+          const std::int64_t start = before[static_cast<std::size_t>(lane)];
+          To* const out = history + run_[static_cast<std::size_t>(lane)] * records;
+          for (std::int64_t row = every - 1 - start % every; row < machine_->done(lane); row += every) {
+            out[(start + row + 1) / every - 1] =
+                static_cast<To>(*reinterpret_cast<const From*>(machine_->record(v, row, lane)));
+          }
         }
       });
     });

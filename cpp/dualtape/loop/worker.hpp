@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dualtape/exec/runner.hpp"
+#include "dualtape/loop/machine.hpp"
 #include "dualtape/loop/sweep.hpp"
 
 namespace dualtape::loop {
@@ -45,6 +46,9 @@ class Worker {
   bool fill_block();
   void load(std::int64_t lane, std::int64_t run);
   bool iterate();
+  bool iterate_once_through();
+  bool iterate_by_machine();
+  void finish_stretch(bool broken, bool missing_next);
   std::int64_t stretch() const;
   bool step(std::int64_t ahead);
   void commit();
@@ -59,6 +63,13 @@ class Worker {
   void leave(std::int64_t lane, Stop stop, const std::vector<std::vector<char>>* state);
   void drop(std::int64_t lane);
   void come_home();
+  struct Place {
+    DType dtype;
+    const char* first;
+    std::int64_t stride;
+  };
+  Place result_place(std::size_t i, std::int64_t lane) const;
+  void record_rows(std::span<const std::int64_t> before);
   void store_values(std::int64_t lane, std::vector<array::Array>& to, std::int64_t entry);
   char* place(array::Array& runs, std::int64_t entry) const;
 
@@ -79,6 +90,9 @@ class Worker {
   std::vector<std::vector<char>> saved_;
   std::int64_t careful_ = 0;  // iterations to go one by one
   std::int64_t limit_ = 0;    // a stretch must not be longer than this (0: any)
+  std::optional<MachineRun> machine_;
+  bool going_home_ = false;   // there is no time left
+  bool by_machine_ = false;   // the last stretch was
   bool values_good_ = false;  // results hold what the last iteration of all lanes returned
 };
 

@@ -47,4 +47,34 @@ struct Cost {
   }
 };
 
+namespace detail {
+template <class Rule>
+constexpr int cost_of() {
+  if constexpr (Rule::arity == 1) {
+    return Cost(Rule::value(Cost(0.0))).instructions;
+  } else if constexpr (Rule::arity == 2) {
+    return Cost(Rule::value(Cost(0.0), Cost(0.0))).instructions;
+  } else {
+    return Cost(Rule::value(Cost(0.0), Cost(0.0), Cost(0.0))).instructions;
+  }
+}
+template <int N>
+struct IsConstant;
+}  // namespace detail
+
+/// Whether a rule is made of operators and functions, and not of loops over the terms of a series.
+template <class Rule>
+constexpr bool is_made_of_operators() {
+  return requires { typename detail::IsConstant<detail::cost_of<Rule>()>; };
+}
+/// What an op costs, by its rule; rules that need more than operators and functions are not worth a look.
+template <class Rule>
+constexpr int cost() {
+  if constexpr (is_made_of_operators<Rule>()) {
+    return detail::cost_of<Rule>();
+  } else {
+    return 1000;
+  }
+}
+
 }  // namespace dualtape::ops

@@ -82,27 +82,13 @@ DUALTAPE_INLINE void run_light(const void* const* in, void* out_, std::int64_t n
   }
 }
 
-/// What an op costs, by its rule; rules that need more than operators and a few functions are not worth a look.
-template <class Rule, int... I>
-constexpr int cost_of(Indices<I...>) {
-  return ops::Cost(Rule::value(ops::Cost(0.0 * I)...)).instructions;
-}
-template <class Rule>
-constexpr int cost() {
-  using All = typename MakeIndices<Rule::arity>::type;
-  if constexpr (requires { typename Constant<cost_of<Rule>(All())>; }) {
-    return cost_of<Rule>(All());
-  } else {
-    return 1000;
-  }
-}
 constexpr int kLight = 12;
 
 /// The loop for the steps that are given, where it has been compiled; false for the others.
 template <class Rule, class T, class Out, class F>
 DUALTAPE_INLINE bool light([[maybe_unused]] const void* const* in, [[maybe_unused]] const int* steps,
                            [[maybe_unused]] void* out, [[maybe_unused]] std::int64_t n, [[maybe_unused]] F f) {
-  if constexpr (cost<Rule>() <= kLight) {
+  if constexpr (ops::cost<Rule>() <= kLight) {
     unsigned varying = 0;
     for (int k = 0; k < Rule::arity; ++k) varying |= static_cast<unsigned>(steps[k]) << k;
     typename MakeIndices<Rule::arity>::type indices;

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// The code of a loop's step as a body for machine code.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "dualtape/exec/code.hpp"
+#include "dualtape/machine/body.hpp"
+
+namespace dualtape::exec {
+
+/// What code does not say about the loop that it is the step of.
+struct LoopLayout {
+  std::int64_t capacity = 1;        // of the workspaces in which it runs
+  std::size_t states = 0;           // the first inputs, and the first results
+  bool until = false;               // the last result says whether a lane is done
+  bool own_iterations = false;      // tables are read at the lanes' own iterations
+  std::vector<std::int64_t> table;  // of each input: the number of its table, or -1
+};
+
+/// One iteration of the step, or nothing where it is more than a few numbers per lane: then it is interpreted. With
+/// `values`, the results behind the states are recorded one after another, each for all lanes of the workspace.
+std::optional<machine::Body> loop_body(const Code& code, const LoopLayout& layout, bool values);
+
+}  // namespace dualtape::exec

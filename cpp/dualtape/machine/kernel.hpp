@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// Kernel: a body as machine code. `compile` is all that the rest of the core sees of an instruction set.
+//
+// A kernel goes through the lanes a few vectors at a time. For each group of vectors it loads the states, runs all
+// iterations with the states in registers, and stores them. With `until`, a group stops after the iteration in which
+// one of its active lanes is done, whatever the others do.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "dualtape/machine/body.hpp"
+#include "dualtape/machine/pages.hpp"
+
+namespace dualtape::machine {
+
+/// What a kernel is called with. `byte of a lane` is its number times the size of a number.
+struct Call {
+  char* lanes = nullptr;
+  const char* shared = nullptr;
+  const char* const* tables = nullptr;  // each from the first iteration on; for own iterations from iteration 0 on
+  char* records = nullptr;
+  std::int64_t record_step = 0;           // bytes from one iteration's records to the next
+  const char* iterations_done = nullptr;  // own iterations: at the byte of each lane an integer of a number's size
+  const char* active = nullptr;           // until: at the byte of a vector's first lane a bit for each active lane
+  char* done = nullptr;                   // until: there the number of iterations that its group has done (32 bits)
+  std::int64_t bytes = 0;                 // of the lanes in use, whole vectors
+  std::int64_t iterations = 1;
+};
+
+class Kernel {
+ public:
+  Kernel(Pages pages, int width) : pages_(std::move(pages)), width_(width) {}
+  void operator()(const Call& call) const { reinterpret_cast<void (*)(const Call*)>(pages_.data())(&call); }
+  /// Lanes in a vector; their memory is used in whole vectors.
+  int width() const { return width_; }
+  std::span<const std::byte> code() const { return {static_cast<const std::byte*>(pages_.data()), pages_.size()}; }
+
+ private:
+  Pages pages_;
+  int width_;
+};
+
+/// Whether machine code is wanted: not where the environment variable DUALTAPE_EXECUTOR is `interpreter` (the other
+/// value is `machine`).
+bool is_wanted();
+/// Lanes in a vector of the current instruction set; 0 where there is no machine code for it.
+int vector_width(bool single);
+/// The kernel of a body: for vectors of lanes or, `scalar`, for one lane. Null where machine code cannot be had.
+std::unique_ptr<Kernel> compile(const Body& body, bool scalar);
+
+}  // namespace dualtape::machine

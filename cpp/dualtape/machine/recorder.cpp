@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// A number type that writes down what is computed with it, and with it the lines of every op of the table.
+#include <bit>
+#include <cfloat>
+
+#include "dualtape/machine/body.hpp"
+#include "dualtape/ops/cost.hpp"
+
+namespace dualtape::machine {
+namespace {
+
+/// More lines than this, and an op is better off as a loop of its own.
+constexpr std::size_t kMostLines = 24;
+
+thread_local Recorder* current = nullptr;
+thread_local bool heavy = false;  // a function was met that is no instruction
+
+struct Truth {
+  LineId id;
+  friend Truth operator&(Truth a, Truth b) { return {current->line(Kind::both, 0, a.id, b.id)}; }
+  friend Truth operator|(Truth a, Truth b) { return {current->line(Kind::either, 0, a.id, b.id)}; }
+  friend Truth operator^(Truth a, Truth b) { return {current->line(Kind::differ, 0, a.id, b.id)}; }
+  friend Truth operator!(Truth a) { return {current->line(Kind::inverse, 0, a.id)}; }
+};
+
+struct Number {
+  LineId id;
+
+  Number(double value) : id(current->constant(value)) {}
+  static Number of(LineId id) {
+    Number out(0.0);
+    out.id = id;
+    return out;
+  }
+  static Number make(Kind kind, Number a) { return of(current->line(kind, 0, a.id)); }
+  static Number make(Kind kind, Number a, Number b) { return of(current->line(kind, 0, a.id, b.id)); }
+
+  friend Number operator-(Number x) { return make(Kind::negate, x); }
+  friend Number operator+(Number a, Number b) { return make(Kind::add, a, b); }
+  friend Number operator-(Number a, Number b) { return make(Kind::subtract, a, b); }
+  friend Number operator*(Number a, Number b) { return make(Kind::multiply, a, b); }
+  friend Number operator/(Number a, Number b) { return make(Kind::divide, a, b); }
+  static Truth compare(Comparison how, Number a, Number b) {
+    return {current->line(Kind::compare, static_cast<std::uint32_t>(how), a.id, b.id)};
+  }
+  friend Truth operator==(Number a, Number b) { return compare(Comparison::equal, a, b); }
+  friend Truth operator!=(Number a, Number b) { return compare(Comparison::not_equal, a, b); }
+  friend Truth operator<(Number a, Number b) { return compare(Comparison::less, a, b); }
+  friend Truth operator<=(Number a, Number b) { return compare(Comparison::less_equal, a, b); }
+  friend Truth operator>(Number a, Number b) { return compare(Comparison::greater, a, b); }
+  friend Truth operator>=(Number a, Number b) { return compare(Comparison::greater_equal, a, b); }
+  friend Number select(Truth mask, Number a, Number b) {
+    return of(current->line(Kind::select, 0, mask.id, a.id, b.id));
+  }
+  /// A sign before a factor or the addend is part of the instruction.
+  friend Number fma(Number a, Number b, Number c) {
+    std::uint32_t signs = 0;
+    for (Number* factor : {&a, &b}) {
+      const Line line = current->body().lines[static_cast<std::size_t>(factor->id)];
+      if (line.kind == Kind::negate) signs ^= kNegateProduct, factor->id = line.operands[0];
+    }
+    const Line addend = current->body().lines[static_cast<std::size_t>(c.id)];
+    if (addend.kind == Kind::negate) signs ^= kNegateAddend, c.id = addend.operands[0];
+    return of(current->line(Kind::fma, signs, a.id, b.id, c.id));
+  }
+  friend Number strong_product(Number a, Number b) { return make(Kind::strong, a, b); }
+  friend Number largest(Number) { return Number(current->body().single ? FLT_MAX : DBL_MAX); }
+
+  // Functions: those that are instructions, and those that are not.
+  static Number rounded(Rounding how, Number x) {
+    return of(current->line(Kind::round, static_cast<std::uint32_t>(how), x.id));
+  }
+  static Number function(ops::Op op, Number x) {
+    switch (op) {
+      case ops::Op::absolute:
+        return make(Kind::absolute, x);
+      case ops::Op::sqrt:
+        return make(Kind::sqrt, x);
+      case ops::Op::rint:
+        return rounded(Rounding::rint, x);
+      case ops::Op::floor:
+        return rounded(Rounding::floor, x);
+      case ops::Op::ceil:
+        return rounded(Rounding::ceil, x);
+      case ops::Op::trunc:
+        return rounded(Rounding::trunc, x);
+      default:
+        heavy = true;
+        return x;
+    }
+  }
+  static Number function(ops::Op op, Number a, Number b) {
+    if (op == ops::Op::copysign) return make(Kind::copysign, a, b);
+    heavy = true;
+    return a;
+  }
+#define DUALTAPE_UNARY_NATIVE(name, ...) \
+  friend Number name(Number x) { return function(ops::Op::name, x); }
+#define DUALTAPE_BINARY_NATIVE(name, ...) \
+  friend Number name(Number a, Number b) { return function(ops::Op::name, a, b); }
+#define DUALTAPE_UNARY(name, ...) \
+  friend Number name(Number x) { return by_rule<ops::name##_op>(x); }
+#define DUALTAPE_BINARY(name, ...) \
+  friend Number name(Number a, Number b) { return by_rule<ops::name##_op>(a, b); }
+#define DUALTAPE_TERNARY(name, ...) \
+  friend Number name(Number a, Number b, Number c) { return by_rule<ops::name##_op>(a, b, c); }
+#define DUALTAPE_PREDICATE1(name, ...) \
+  friend Truth name(Number x) { return ops::name##_op::value(x); }
+#define DUALTAPE_PREDICATE2(name, ...) \
+  friend Truth name(Number a, Number b) { return ops::name##_op::value(a, b); }
+#include "dualtape/ops/ops.def"
+
+  /// Rules of series are not for lines.
+  template <class Rule, class... Operands>
+  static Number by_rule(Operands... x) {
+    if constexpr (ops::is_made_of_operators<Rule>()) {
+      return Rule::value(x...);
+    } else {
+      heavy = true;
+      const Number all[] = {x...};
+      return all[0];
+    }
+  }
+};
+
+Number as_number(Number x) { return x; }
+Number as_number(Truth x) { return select(x, Number(1.0), Number(0.0)); }
+
+template <class Rule>
+std::optional<LineId> record(std::span<const LineId> operands) {
+  if constexpr (ops::is_made_of_operators<Rule>()) {
+    const auto at = [&](int i) { return Number::of(operands[static_cast<std::size_t>(i)]); };
+    if constexpr (Rule::arity == 1) {
+      return as_number(Rule::value(at(0))).id;
+    } else if constexpr (Rule::arity == 2) {
+      return as_number(Rule::value(at(0), at(1))).id;
+    } else {
+      return as_number(Rule::value(at(0), at(1), at(2))).id;
+    }
+  } else {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::size_t Recorder::Hash::operator()(const Line& line) const {
+  std::size_t out = static_cast<std::size_t>(line.kind) + 31 * line.immediate;
+  for (LineId id : line.operands) out = out * 0x9E3779B97F4A7C15u + static_cast<std::size_t>(id + 1);
+  return out ^ out >> 29;
+}
+
+LineId Recorder::line(Line line) {
+  // The truth of a truth that was made a number is that truth.
+  if (line.kind == Kind::compare && line.immediate <= static_cast<std::uint32_t>(Comparison::not_equal)) {
+    const auto zero = [&](LineId id) {
+      const Line& at = body_.lines[static_cast<std::size_t>(id)];
+      return at.kind == Kind::constant && body_.constants[at.immediate] == 0.0;
+    };
+    const auto one = [&](LineId id) {
+      const Line& at = body_.lines[static_cast<std::size_t>(id)];
+      return at.kind == Kind::constant && body_.constants[at.immediate] == 1.0;
+    };
+    const Line number = body_.lines[static_cast<std::size_t>(line.operands[0])];
+    if (zero(line.operands[1]) && number.kind == Kind::select && one(number.operands[1]) && zero(number.operands[2])) {
+      if (line.immediate == static_cast<std::uint32_t>(Comparison::not_equal)) return number.operands[0];
+      return this->line(Kind::inverse, 0, number.operands[0]);
+    }
+  }
+  const auto [at, fresh] = known_.emplace(line, static_cast<LineId>(body_.lines.size()));
+  if (fresh) body_.lines.push_back(line);
+  return at->second;
+}
+
+LineId Recorder::input(Input::From from, std::int64_t offset) {
+  std::uint32_t i = 0;
+  while (i < body_.inputs.size() && (body_.inputs[i].from != from || body_.inputs[i].offset != offset)) ++i;
+  if (i == body_.inputs.size()) body_.inputs.push_back({from, offset});
+  return line({Kind::input, i});
+}
+
+LineId Recorder::constant(double value) {
+  std::uint32_t i = 0;
+  const auto bits = std::bit_cast<std::uint64_t>(value);
+  while (i < body_.constants.size() && std::bit_cast<std::uint64_t>(body_.constants[i]) != bits) ++i;
+  if (i == body_.constants.size()) body_.constants.push_back(value);
+  return line({Kind::constant, i});
+}
+
+LineId Recorder::truth(LineId number) {
+  return line(Kind::compare, static_cast<std::uint32_t>(Comparison::not_equal), number, constant(0.0));
+}
+
+std::optional<LineId> Recorder::op(ops::Op op, std::span<const LineId> operands) {
+  current = this;
+  heavy = false;
+  return ops::dispatch(op, [&](auto rule) { return record<decltype(rule)>(operands); });
+}
+
+bool is_light(ops::Op op) {
+  static const auto known = [] {
+    std::vector<char> out;
+    for (int i = 0; i < ops::kOpCount; ++i) {
+      Body body;
+      Recorder recorder(body);
+      const LineId operands[] = {recorder.input(Input::From::lanes, 0), recorder.input(Input::From::lanes, 8),
+                                 recorder.input(Input::From::lanes, 16)};
+      const bool made = recorder.op(static_cast<ops::Op>(i), operands).has_value();
+      out.push_back(made && !heavy && body.lines.size() <= kMostLines);
+    }
+    return out;
+  }();
+  return known[static_cast<std::size_t>(op)];
+}
+
+}  // namespace dualtape::machine

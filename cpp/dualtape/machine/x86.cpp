@@ -1,0 +1,791 @@
+// SPDX-License-Identifier: MIT
+// Bodies as x86-64 code, written with Xbyak, in two styles: 512-bit registers with their masks (AVX-512), and 256-bit
+// registers, or single numbers, with masks in vectors (AVX2 and FMA). Start reading at Emitter::write.
+#include "dualtape/machine/kernel.hpp"
+
+#if defined(__x86_64__)
+#include <xbyak/xbyak.h>
+
+#include <bit>
+#include <cstddef>
+#include <functional>
+#include <new>
+#include <optional>
+
+#include "dualtape/machine/allocation.hpp"
+#include "dualtape/num/isa.hpp"
+
+namespace dualtape::machine {
+namespace {
+
+using Xbyak::Address;
+using Xbyak::Label;
+using Xbyak::Operand;
+using Xbyak::Xmm;
+
+/// How a kernel is laid out.
+struct Style {
+  bool masks;        // AVX-512
+  bool scalar;       // one lane
+  int copies = 1;    // vectors worked on in turn within an iteration
+  bool kept = true;  // states stay in registers
+};
+
+constexpr std::uint64_t kSign = 0x8000000000000000u, kRest = ~kSign;
+
+class Emitter : public Xbyak::CodeGenerator {
+ public:
+  Emitter(const Body& body, const Style& style, std::size_t most, std::byte* memory)
+      : CodeGenerator(most, memory), body_(body), style_(style) {
+    needed_.assign(body.lines.size(), false);
+    const auto need = [&](LineId id) {
+      if (id != kNoLine) needed_[at(id)] = true;
+    };
+    for (const State& state : body.states) need(state.line);
+    for (const Output& output : body.outputs) need(output.line);
+    for (const Output& record : body.records) need(record.line);
+    need(body.until);
+    for (std::size_t i = body.lines.size(); i-- > 0;) {
+      if (!needed_[i]) continue;
+      for (LineId id : body.lines[i].operands) need(id);
+    }
+    state_lines_.assign(body.states.size(), kNoLine);
+    for (std::size_t i = 0; i < body.lines.size(); ++i) {
+      if (body.lines[i].kind != Kind::input) continue;
+      for (std::size_t s = 0; s < body.states.size(); ++s) {
+        if (body.states[s].input == body.lines[i].immediate) state_lines_[s] = static_cast<LineId>(i);
+      }
+    }
+  }
+
+  void write() {
+    push(rbp);
+    mov(rbp, rsp);
+    push(rbx);
+    push(r12);
+    and_(rsp, -64);
+    sub(rsp, 0x01000000);  // (its size is known at the end)
+    const std::size_t frame_at = getSize() - 4;
+    mov(rsi, ptr[rdi + offsetof(Call, lanes)]);
+    mov(rdx, ptr[rdi + offsetof(Call, shared)]);
+    lea(rcx, ptr[rip + pool_label_]);
+    xor_(eax, eax);
+    mov(r8, ptr[rdi + offsetof(Call, bytes)]);
+    for (int copies = style_.copies; copies > 0; copies = copies > 1 ? 1 : 0) {
+      Label again, next;
+      L(again);
+      lea(r11, ptr[rax + copies * vector_bytes()]);
+      cmp(r11, r8);
+      ja(next, T_NEAR);
+      group(copies);
+      add(rax, copies * vector_bytes());
+      jmp(again, T_NEAR);
+      L(next);
+    }
+    if (!style_.scalar) vzeroupper();
+    lea(rsp, ptr[rbp - 16]);
+    pop(r12);
+    pop(rbx);
+    pop(rbp);
+    ret();
+    for (const auto& cold : cold_) cold();
+    align(64);
+    L(pool_label_);
+    const int spread = style_.masks || style_.scalar ? 1 : 32 / item();
+    for (std::uint64_t bits : pool_) {
+      for (int i = 0; i < spread; ++i) {
+        for (int byte = 0; byte < item(); ++byte) db(static_cast<int>(bits >> 8 * byte & 0xFF));
+      }
+      if (style_.scalar) {
+        for (int byte = item(); byte < pool_step(); ++byte) db(0);  // bitwise instructions read a whole register
+      }
+    }
+    rewrite(frame_at, static_cast<std::uint64_t>(((most_slots_ + 1) * vector_bytes() + 63) / 64 * 64), 4);
+  }
+
+ private:
+  static std::size_t at(LineId id) { return static_cast<std::size_t>(id); }
+  int item() const { return static_cast<int>(body_.item()); }
+  int vector_bytes() const { return style_.scalar ? item() : style_.masks ? 64 : 32; }
+  int pool_step() const { return style_.scalar ? 16 : style_.masks ? item() : 32; }
+
+  // Registers. Two vector registers and two masks are never given to values.
+  Xmm vector(int i) const {
+    if (style_.scalar) return Xmm(i);
+    if (style_.masks) return Xbyak::Zmm(i);
+    return Xbyak::Ymm(i);
+  }
+  int register_count() const { return style_.masks ? 32 : 16; }
+  int scratch(int i) const { return register_count() - 1 - i; }
+
+  // Constants
+  Address pooled(std::uint64_t bits) { return spread(place_in_pool(bits), true); }
+  /// The same for bitwise instructions, which read whole registers.
+  Address pooled_bits(std::uint64_t bits) {
+    const Xbyak::RegExp where = place_in_pool(pattern(bits));
+    return style_.masks ? ptr_b[where] : ptr[where];
+  }
+  Xbyak::RegExp place_in_pool(std::uint64_t bits) {
+    std::size_t i = 0;
+    while (i < pool_.size() && pool_[i] != bits) ++i;
+    if (i == pool_.size()) pool_.push_back(bits);
+    return rcx + static_cast<int>(i) * pool_step();
+  }
+  std::uint64_t bits_of(double value) const {
+    return body_.single ? std::bit_cast<std::uint32_t>(static_cast<float>(value)) : std::bit_cast<std::uint64_t>(value);
+  }
+  std::uint64_t pattern(std::uint64_t bits) const { return body_.single ? bits >> 32 : bits; }
+  /// A number that is the same for all lanes; `whole`: a whole vector of it lies there.
+  Address spread(const Xbyak::RegExp& where, bool whole) const {
+    if (style_.masks) return ptr_b[where];
+    return whole && !style_.scalar ? ptr[where] : (body_.single ? dword[where] : qword[where]);
+  }
+
+  // Instructions in all forms: pd, ps, sd, ss.
+#define DUALTAPE_FORMS(name)                                      \
+  void name(const Xmm& d, const Operand& a, const Operand& b) {   \
+    if (style_.scalar) {                                          \
+      body_.single ? v##name##ss(d, a, b) : v##name##sd(d, a, b); \
+    } else {                                                      \
+      body_.single ? v##name##ps(d, a, b) : v##name##pd(d, a, b); \
+    }                                                             \
+  }
+  DUALTAPE_FORMS(add)
+  DUALTAPE_FORMS(sub)
+  DUALTAPE_FORMS(mul)
+  DUALTAPE_FORMS(div)
+#undef DUALTAPE_FORMS
+  using CodeGenerator::add;
+  using CodeGenerator::div;
+  using CodeGenerator::mul;
+  using CodeGenerator::sub;
+
+  /// d = +-(a * b) +- d, or d = +-(d * a) +- b: order 231 or 213.
+  void fused(std::uint32_t signs, bool order_231, const Xmm& d, const Xmm& a, const Operand& b) {
+#define DUALTAPE_FORMS(name, order)                                           \
+  if (style_.scalar) {                                                        \
+    body_.single ? v##name##order##ss(d, a, b) : v##name##order##sd(d, a, b); \
+  } else {                                                                    \
+    body_.single ? v##name##order##ps(d, a, b) : v##name##order##pd(d, a, b); \
+  }                                                                           \
+  return;
+#define DUALTAPE_ORDERS(name) \
+  if (order_231) {            \
+    DUALTAPE_FORMS(name, 231) \
+  } else {                    \
+    DUALTAPE_FORMS(name, 213) \
+  }
+    switch (signs) {
+      case 0:
+        DUALTAPE_ORDERS(fmadd)
+      case kNegateAddend:
+        DUALTAPE_ORDERS(fmsub)
+      case kNegateProduct:
+        DUALTAPE_ORDERS(fnmadd)
+      default:
+        DUALTAPE_ORDERS(fnmsub)
+    }
+#undef DUALTAPE_ORDERS
+#undef DUALTAPE_FORMS
+  }
+  /// From memory as `memory` gives it.
+  void load(const Xmm& d, const Address& from) {
+    if (style_.scalar) return body_.single ? vmovss(d, from) : vmovsd(d, from);
+    if (!from.isBroadcast() && from.getBit() != body_.item() * 8) return vmovups(d, from);
+    const Address number = body_.single ? dword[from.getRegExp()] : qword[from.getRegExp()];
+    if (body_.single) return vbroadcastss(d, number);
+    style_.masks ? vbroadcastsd(Xbyak::Zmm(d.getIdx()), number) : vbroadcastsd(Xbyak::Ymm(d.getIdx()), number);
+  }
+  void load(const Xmm& d, LineId id) { is_gathered(id) ? gather(id, d) : load(d, memory(id)); }
+  void store(const Address& to, const Xmm& x) {
+    if (style_.scalar) return body_.single ? vmovss(to, x) : vmovsd(to, x);
+    vmovups(to, x);
+  }
+  void move(const Xmm& d, const Xmm& x) {
+    if (d.getIdx() != x.getIdx()) vmovaps(d, x);
+  }
+  void bitwise_and(const Xmm& d, const Xmm& a, const Operand& b) {
+    if (!style_.masks) return vandps(d, a, b);
+    body_.single ? vpandd(d, a, b) : vpandq(d, a, b);
+  }
+  void bitwise_or(const Xmm& d, const Xmm& a, const Operand& b) {
+    if (!style_.masks) return vorps(d, a, b);
+    body_.single ? vpord(d, a, b) : vporq(d, a, b);
+  }
+  void bitwise_xor(const Xmm& d, const Xmm& a, const Operand& b) {
+    if (!style_.masks) return vxorps(d, a, b);
+    body_.single ? vpxord(d, a, b) : vpxorq(d, a, b);
+  }
+  static std::uint8_t predicate(Comparison how) {
+    constexpr std::uint8_t kPredicates[] = {0x00, 0x04, 0x11, 0x12, 0x1E, 0x1D};  // quiet, as C's are about values
+    return kPredicates[static_cast<int>(how)];
+  }
+  void compare(int d, const Xmm& a, const Operand& b, std::uint8_t how) {
+    if (style_.masks) {
+      const Xbyak::Opmask k(d);
+      return body_.single ? vcmpps(k, a, b, how) : vcmppd(k, a, b, how);
+    }
+    const Xmm x = vector(d);
+    if (style_.scalar) return body_.single ? vcmpss(x, a, b, how) : vcmpsd(x, a, b, how);
+    body_.single ? vcmpps(x, a, b, how) : vcmppd(x, a, b, how);
+  }
+
+  // Values
+  const Line& line(LineId id) const { return body_.lines[at(id)]; }
+
+  /// The first place of the frame holds the flags of `until`.
+  Address in_slot(int slot) const { return ptr[rsp + (slot + 1) * vector_bytes()]; }
+  /// Where a value lies that is in memory. A table's address is put into r11 first.
+  Address memory(LineId id) {
+    if (where_->slot(id) != Allocation::kNone) return in_slot(where_->slot(id));
+    const Line& here = line(id);
+    if (here.kind == Kind::constant) return pooled(bits_of(body_.constants[here.immediate]));
+    const Input& input = body_.inputs[here.immediate];
+    switch (input.from) {
+      case Input::From::lanes:
+        return lanes_at(input.offset);
+      case Input::From::shared:
+        return spread(rdx + static_cast<int>(input.offset), false);
+      case Input::From::table:
+        break;
+    }
+    mov(r11, ptr[rdi + offsetof(Call, tables)]);
+    mov(r11, ptr[r11 + 8 * static_cast<int>(input.offset)]);
+    return spread(r11 + r10, false);
+  }
+  Address lanes_at(std::int64_t offset) const {
+    const Xbyak::RegExp where = rsi + rax + static_cast<int>(offset + copy_ * vector_bytes());
+    if (style_.scalar) return body_.single ? dword[where] : qword[where];
+    return ptr[where];
+  }
+  bool is_gathered(LineId id) const {
+    return line(id).kind == Kind::input && body_.inputs[line(id).immediate].from == Input::From::table &&
+           body_.own_iterations && where_->slot(id) == Allocation::kNone;
+  }
+  /// Whether an instruction can take the value from memory.
+  bool folds(LineId id) const {
+    if (is_gathered(id)) return false;
+    const Line& here = line(id);
+    if (style_.masks || style_.scalar || where_->slot(id) != Allocation::kNone) return true;
+    return here.kind == Kind::constant || body_.inputs[here.immediate].from == Input::From::lanes;
+  }
+
+  int new_register(LineId id, LineId here, int wanted = Allocation::kNone) {
+    const int reg =
+        where_->find(id, here, wanted, busy_, [&](LineId, int from, int slot) { store(in_slot(slot), vector(from)); });
+    where_->take(id, reg);
+    return reg;
+  }
+
+  /// The value in a register, for an instruction of line `here`.
+  Xmm in_register(LineId id, LineId here) {
+    if (where_->reg(id) == Allocation::kNone) {
+      const int reg = new_register(id, here);
+      load(vector(reg), id);
+    }
+    busy_.push_back(id);
+    return vector(where_->reg(id));
+  }
+  Xbyak::Opmask mask_register(LineId id) const {
+    if (where_->reg(id) == Allocation::kNone) throw TapeError("machine code: a mask is not there.");
+    return Xbyak::Opmask(where_->reg(id));
+  }
+
+  /// The entries of a table for the lanes' own iterations.
+  void gather(LineId id, const Xmm& to) {
+    mov(r11, ptr[rdi + offsetof(Call, tables)]);
+    mov(r11, ptr[r11 + 8 * static_cast<int>(body_.inputs[line(id).immediate].offset)]);
+    mov(rbx, ptr[rdi + offsetof(Call, iterations_done)]);
+    const Xmm numbers = vector(scratch(0));
+    vmovups(numbers, ptr[rbx + rax + copy_ * vector_bytes()]);
+    add(r11, r10);
+    if (style_.masks) {
+      kxnorw(k1, k1, k1);
+      if (body_.single) {
+        vgatherdps(to | k1, ptr[r11 + numbers * 4]);
+      } else {
+        vgatherqpd(to | k1, ptr[r11 + numbers * 8]);
+      }
+    } else {
+      const Xmm all = vector(scratch(1));
+      vpcmpeqd(all, all, all);
+      if (body_.single) {
+        vgatherdps(to, ptr[r11 + numbers * 4], all);
+      } else {
+        vgatherqpd(to, ptr[r11 + numbers * 8], all);
+      }
+    }
+  }
+
+  /// The value as the last operand of an instruction: a register, or memory where that costs nothing.
+  struct Source {
+    Xmm reg;
+    Address memory;
+    bool is_register;
+    operator const Operand&() const { return is_register ? static_cast<const Operand&>(reg) : memory; }
+  };
+  Source source(LineId id, LineId here, bool may_fold = true) {
+    const bool fold = may_fold && where_->reg(id) == Allocation::kNone && folds(id) &&
+                      (line(id).kind == Kind::constant || where_->uses_from(id, here) <= 2);
+    if (fold) return {Xmm(0), memory(id), false};
+    return {in_register(id, here), ptr[rax], true};
+  }
+
+  /// A register for the result of line `here`, after its operands have had their last use.
+  Xmm result(LineId here) { return vector(result_index(here)); }
+  int result_index(LineId here) {
+    for (LineId id : line(here).operands) {
+      if (id != kNoLine) where_->end_use(id, here);
+    }
+    busy_.clear();
+    return new_register(here, here, wanted(here));
+  }
+  /// The register in which a new state is wanted.
+  int wanted(LineId id) const {
+    if (!style_.kept) return Allocation::kNone;
+    for (std::size_t s = 0; s < body_.states.size(); ++s) {
+      if (body_.states[s].line == id) return state_register(s, copy_);
+    }
+    return Allocation::kNone;
+  }
+  int state_register(std::size_t state, int copy) const { return static_cast<int>(state) * group_copies_ + copy; }
+
+  void emit(LineId here) {
+    const Line& now = line(here);
+    const auto [a, b, c] = now.operands;
+    busy_.clear();
+    switch (now.kind) {
+      case Kind::input:
+      case Kind::constant:
+        return;
+      case Kind::add:
+      case Kind::multiply: {
+        // The factors change places where that saves a load.
+        const bool swap = where_->reg(a) == Allocation::kNone && where_->reg(b) != Allocation::kNone;
+        const Xmm x = in_register(swap ? b : a, here);
+        const Source y = source(swap ? a : b, here);
+        const Xmm d = result(here);
+        now.kind == Kind::add ? add(d, x, y) : mul(d, x, y);
+        break;
+      }
+      case Kind::subtract:
+      case Kind::divide: {
+        const Xmm x = in_register(a, here);
+        const Source y = source(b, here);
+        const Xmm d = result(here);
+        now.kind == Kind::subtract ? sub(d, x, y) : div(d, x, y);
+        break;
+      }
+      case Kind::fma:
+        emit_fma(here);
+        break;
+      case Kind::strong:
+        emit_strong(here);
+        break;
+      case Kind::negate:
+      case Kind::absolute: {
+        const Xmm x = in_register(a, here);
+        const Xmm d = result(here);
+        now.kind == Kind::negate ? bitwise_xor(d, x, pooled_bits(kSign)) : bitwise_and(d, x, pooled_bits(kRest));
+        break;
+      }
+      case Kind::copysign: {
+        const Xmm x = in_register(a, here), y = in_register(b, here);
+        const Xmm s = vector(scratch(0)), t = vector(scratch(1));
+        bitwise_and(s, x, pooled_bits(kRest));
+        bitwise_and(t, y, pooled_bits(kSign));
+        const Xmm d = result(here);
+        bitwise_or(d, s, t);
+        break;
+      }
+      case Kind::sqrt: {
+        const Xmm x = in_register(a, here);
+        const Xmm d = result(here);
+        if (style_.scalar) {
+          body_.single ? vsqrtss(d, x, x) : vsqrtsd(d, x, x);
+        } else {
+          body_.single ? vsqrtps(d, x) : vsqrtpd(d, x);
+        }
+        break;
+      }
+      case Kind::round: {
+        constexpr std::uint8_t kModes[] = {0x8, 0x9, 0xA, 0xB};
+        const std::uint8_t mode = kModes[now.immediate];
+        const Xmm x = in_register(a, here);
+        const Xmm d = result(here);
+        if (style_.scalar) {
+          body_.single ? vroundss(d, x, x, mode) : vroundsd(d, x, x, mode);
+        } else if (style_.masks) {
+          body_.single ? vrndscaleps(d, x, mode) : vrndscalepd(d, x, mode);
+        } else {
+          body_.single ? vroundps(d, x, mode) : vroundpd(d, x, mode);
+        }
+        break;
+      }
+      case Kind::compare: {
+        const Xmm x = in_register(a, here);
+        const Source y = source(b, here);
+        compare(result_index(here), x, y, predicate(static_cast<Comparison>(now.immediate)));
+        break;
+      }
+      case Kind::both:
+      case Kind::either:
+      case Kind::differ:
+        if (style_.masks) {
+          const Xbyak::Opmask x = mask_register(a), y = mask_register(b), d(result_index(here));
+          now.kind == Kind::both ? kandw(d, x, y) : now.kind == Kind::either ? korw(d, x, y) : kxorw(d, x, y);
+        } else {
+          const Xmm x = in_register(a, here), y = in_register(b, here), d = result(here);
+          now.kind == Kind::both ? vandps(d, x, y) : now.kind == Kind::either ? vorps(d, x, y) : vxorps(d, x, y);
+        }
+        break;
+      case Kind::inverse:
+        if (style_.masks) {
+          const Xbyak::Opmask x = mask_register(a);
+          knotw(Xbyak::Opmask(result_index(here)), x);
+        } else {
+          const Xmm x = in_register(a, here), all = vector(scratch(0));
+          vpcmpeqd(all, all, all);
+          const Xmm d = result(here);
+          vxorps(d, x, all);
+        }
+        break;
+      case Kind::select: {
+        if (style_.masks) {
+          const Xmm z = in_register(c, here);
+          const Source y = source(b, here);
+          const Xbyak::Opmask k = mask_register(a);
+          const Xmm d = result(here);
+          body_.single ? vblendmps(d | k, z, y) : vblendmpd(d | k, z, y);
+        } else {
+          const Xmm m = in_register(a, here), z = in_register(c, here);
+          const Source y = source(b, here, !style_.scalar);
+          const Xmm d = result(here);
+          body_.single ? vblendvps(d, z, y, m) : vblendvpd(d, z, y, m);
+        }
+        break;
+      }
+    }
+    busy_.clear();
+    for (LineId id : now.operands) {
+      if (id != kNoLine) where_->end_use(id, here);
+    }
+    where_->end_use(here, here);
+  }
+
+  /// One of the operands gives its register to the result: one that is not read again, or else a copy.
+  void emit_fma(LineId here) {
+    const Line& now = line(here);
+    LineId a = now.operands[0], b = now.operands[1], c = now.operands[2];
+    const auto held = [&](LineId id) { return where_->reg(id) != Allocation::kNone; };
+    const auto dying = [&](LineId id) { return held(id) && where_->dies_at(id, here); };
+    const auto at_home = [&](LineId id) { return held(id) && where_->reg(id) == wanted(here); };
+    // The result replaces the addend (order 231) or a factor (order 213).
+    bool addend = true;
+    if (dying(c) && !(dying(a) && at_home(a)) && !(dying(b) && at_home(b))) {
+      addend = true;
+    } else if (dying(a) && a != b && a != c) {
+      addend = false;
+    } else if (dying(b) && a != b && b != c) {
+      std::swap(a, b);
+      addend = false;
+    } else if (!held(c) && c != a && c != b) {
+      addend = true;
+    } else if (!held(a) && a != b && a != c) {
+      addend = false;
+    } else if (!held(b) && a != b && b != c) {
+      std::swap(a, b);
+      addend = false;
+    }
+    const LineId replaced = addend ? c : a;
+    LineId first = addend ? a : b, last = addend ? b : c;
+    if (addend && !held(first) && held(last)) std::swap(first, last);
+    const bool free = dying(replaced) && replaced != first && replaced != last;
+    int d = Allocation::kNone;
+    if (!held(replaced)) {
+      // Loaded first: the address of a table is good only until the next one is looked up.
+      d = new_register(here, here, wanted(here));
+      busy_.push_back(here);
+      load(vector(d), replaced);
+    } else {
+      busy_.push_back(replaced);
+    }
+    const Xmm x = in_register(first, here);
+    const Source y = source(last, here);
+    if (free) {
+      d = where_->reg(replaced);
+      where_->drop(replaced);
+      where_->take(here, d);
+    } else if (d == Allocation::kNone) {
+      d = new_register(here, here, wanted(here));
+      move(vector(d), vector(where_->reg(replaced)));
+    }
+    fused(now.immediate, addend, vector(d), x, y);
+  }
+
+  /// The product, and a look at whether it is NaN, which it hardly ever is; what to do then stands behind the code.
+  void emit_strong(LineId here) {
+    const auto [a, b, c] = line(here).operands;
+    const Xmm x = in_register(a, here), y = in_register(b, here);
+    const Xmm d = vector(new_register(here, here, wanted(here)));
+    mul(d, x, y);
+    auto repair = std::make_shared<Label>(), back = std::make_shared<Label>();
+    if (style_.masks) {
+      compare(1, d, d, 0x03);
+      kortestw(k1, k1);
+      jnz(*repair, T_NEAR);
+    } else if (style_.scalar) {
+      body_.single ? vucomiss(d, d) : vucomisd(d, d);
+      jp(*repair, T_NEAR);
+    } else {
+      const Xmm s = vector(scratch(0));
+      compare(scratch(0), d, d, 0x03);
+      vtestps(s, s);
+      jnz(*repair, T_NEAR);
+    }
+    L(*back);
+    const Address zero = pooled(0);
+    cold_.push_back([this, d, x, y, repair, back, zero] {
+      L(*repair);
+      if (style_.masks) {
+        compare(2, x, zero, 0x00);
+        kmovw(r11d, k2);
+        compare(2, y, zero, 0x00);
+        kmovw(ebx, k2);
+        or_(r11d, ebx);
+        kmovw(k2, r11d);
+        kandw(k1, k1, k2);
+        body_.single ? vpxord(d | k1, d, d) : vpxorq(d | k1, d, d);
+      } else {
+        const Xmm s = vector(scratch(0)), t = vector(scratch(1));
+        compare(scratch(0), x, zero, 0x00);
+        compare(scratch(1), y, zero, 0x00);
+        vorps(s, s, t);
+        compare(scratch(1), d, d, 0x03);
+        vandps(s, s, t);
+        vandnps(d, s, d);
+      }
+      jmp(*back, T_NEAR);
+    });
+  }
+
+  /// All iterations for `copies` vectors.
+  void group(int copies) {
+    group_copies_ = copies;
+    const bool counts = !body_.records.empty() || body_.own_iterations || has_tables();
+    const auto each_state = [&](auto&& body) {
+      for (copy_ = 0; copy_ < copies; ++copy_) {
+        for (std::size_t s = 0; s < body_.states.size(); ++s) {
+          body(vector(state_register(s, copy_)), lanes_at(body_.inputs[body_.states[s].input].offset));
+        }
+      }
+    };
+    mov(r9, ptr[rdi + offsetof(Call, iterations)]);
+    if (counts) xor_(r10d, r10d);
+    if (!body_.records.empty()) mov(r12, ptr[rdi + offsetof(Call, records)]);
+    if (style_.kept) each_state([&](const Xmm& reg, const Address& place) { load(reg, place); });
+    Label again, out;
+    align(32);
+    L(again);
+    if (body_.until != kNoLine) mov(dword[rsp], 0);
+    for (copy_ = 0; copy_ < copies; ++copy_) copy(copies);
+    if (counts) add(r10, item());
+    if (!body_.records.empty()) add(r12, ptr[rdi + offsetof(Call, record_step)]);
+    dec(r9);
+    if (body_.until != kNoLine) {
+      jz(out, T_NEAR);
+      cmp(dword[rsp], 0);
+      jz(again, T_NEAR);
+      L(out);
+      mov(r11, ptr[rdi + offsetof(Call, iterations)]);
+      sub(r11, r9);
+      mov(rbx, ptr[rdi + offsetof(Call, done)]);
+      for (int i = 0; i < copies; ++i) mov(dword[rbx + rax + i * vector_bytes()], r11d);
+    } else {
+      jnz(again, T_NEAR);
+    }
+    if (style_.kept) each_state([&](const Xmm& reg, const Address& place) { store(place, reg); });
+  }
+
+  bool has_tables() const {
+    for (const Input& input : body_.inputs) {
+      if (input.from == Input::From::table) return true;
+    }
+    return false;
+  }
+
+  /// One iteration of one vector.
+  void copy(int copies) {
+    std::vector<int> registers, masks;
+    const int kept = style_.kept ? static_cast<int>(body_.states.size()) * copies : 0;
+    for (int i = kept; i < register_count() - 2; ++i) registers.push_back(i);
+    if (style_.kept) {
+      for (std::size_t s = 0; s < body_.states.size(); ++s) registers.push_back(state_register(s, copy_));
+    }
+    if (style_.masks) masks = {3, 4, 5, 6, 7};
+    where_.emplace(body_, needed_, registers, masks);
+    for (const State& state : body_.states) where_->use_at_end(state.line);
+    for (const Output& output : body_.outputs) where_->use_at_end(output.line);
+    for (const Output& record : body_.records) where_->use_at_end(record.line);
+    if (body_.until != kNoLine) where_->use_at_end(body_.until);
+    if (style_.kept) {
+      for (std::size_t s = 0; s < body_.states.size(); ++s) {
+        if (state_lines_[s] == kNoLine || !needed_[at(state_lines_[s])]) continue;
+        where_->keep(state_lines_[s], state_register(s, copy_));
+      }
+    }
+    for (LineId i = 0; i < static_cast<LineId>(body_.lines.size()); ++i) {
+      if (needed_[at(i)]) emit(i);
+    }
+    finish();
+    most_slots_ = std::max(most_slots_, where_->slots());
+  }
+
+  void finish() {
+    const auto end = static_cast<LineId>(body_.lines.size());
+    if (body_.until != kNoLine) {
+      busy_.clear();
+      mov(r11, ptr[rdi + offsetof(Call, active)]);
+      if (style_.masks) {
+        kmovw(ebx, mask_register(body_.until));
+      } else {
+        const Xmm x = in_register(body_.until, end);
+        body_.single ? vmovmskps(ebx, x) : vmovmskpd(ebx, x);
+      }
+      and_(ebx, dword[r11 + rax + copy_ * vector_bytes()]);
+      or_(dword[rsp], ebx);
+    }
+    for (const Output& output : body_.outputs) {
+      busy_.clear();
+      store(lanes_at(output.offset), in_register(output.line, end));
+    }
+    for (const Output& record : body_.records) {
+      busy_.clear();
+      const Xbyak::RegExp place = r12 + rax + static_cast<int>(record.offset + copy_ * vector_bytes());
+      store(style_.scalar ? (body_.single ? dword[place] : qword[place]) : ptr[place], in_register(record.line, end));
+    }
+    style_.kept ? finish_in_registers() : finish_in_memory(end);
+  }
+
+  void finish_in_memory(LineId end) {
+    for (std::size_t s = 0; s < body_.states.size(); ++s) {
+      const LineId value = body_.states[s].line;
+      if (line(value).kind == Kind::input && line(value).immediate != body_.states[s].input) {
+        throw TapeError("machine code: a state becomes another one.");
+      }
+    }
+    for (const State& state : body_.states) {
+      if (line(state.line).kind == Kind::input) continue;
+      busy_.clear();
+      store(lanes_at(body_.inputs[state.input].offset), in_register(state.line, end));
+    }
+  }
+
+  void finish_in_registers() {
+    // Moves between registers at the same time: one whose target nobody reads goes first; a circle is cut.
+    std::vector<std::pair<int, int>> moves;  // (to, from)
+    std::vector<std::pair<int, LineId>> loads;
+    for (std::size_t s = 0; s < body_.states.size(); ++s) {
+      const int to = state_register(s, copy_);
+      const LineId value = body_.states[s].line;
+      const int from = where_->reg(value);
+      if (from == Allocation::kNone) {
+        loads.emplace_back(to, value);
+      } else if (from != to) {
+        moves.emplace_back(to, from);
+      }
+    }
+    while (!moves.empty()) {
+      bool moved = false;
+      for (std::size_t i = 0; i < moves.size() && !moved; ++i) {
+        const auto [to, from] = moves[i];
+        const bool read =
+            std::any_of(moves.begin(), moves.end(), [&, to = to](const auto& other) { return other.second == to; });
+        if (read) continue;
+        move(vector(to), vector(from));
+        moves.erase(moves.begin() + static_cast<std::ptrdiff_t>(i));
+        moved = true;
+      }
+      if (moved) continue;
+      const int from = moves[0].second;
+      move(vector(scratch(0)), vector(from));
+      for (auto& other : moves) {
+        if (other.second == from) other.second = scratch(0);
+      }
+    }
+    for (const auto& [to, value] : loads) load(vector(to), value);
+  }
+
+  const Body& body_;
+  Style style_;
+  std::vector<bool> needed_;
+  std::vector<LineId> state_lines_;
+  std::optional<Allocation> where_;
+  std::vector<LineId> busy_;
+  std::vector<std::uint64_t> pool_;
+  std::vector<std::function<void()>> cold_;
+  Label pool_label_;
+  int copy_ = 0, group_copies_ = 1, most_slots_ = 0;
+};
+
+/// The layout of a kernel: as many vectors in turn as there are registers for, since one waits for its own results;
+/// long bodies keep the processor busy by themselves.
+Style style_for(const Body& body, bool masks, bool scalar) {
+  Style style{masks, scalar};
+  const int registers = (masks ? 32 : 16) - 2;
+  const auto states = static_cast<int>(body.states.size());
+  constexpr int kFree = 7;  // for what lives within an iteration
+  style.kept = states + kFree <= registers;
+  if (scalar || !style.kept) return style;
+  style.copies = body.lines.size() <= 80 ? 4 : body.lines.size() <= 160 ? 2 : 1;
+  while (style.copies > 1 && states * style.copies + kFree > registers) style.copies /= 2;
+  return style;
+}
+
+}  // namespace
+
+int vector_width(bool single) {
+  switch (num::current_isa()) {
+    case num::Isa::avx512:
+      return single ? 16 : 8;
+    case num::Isa::avx2:
+      return single ? 8 : 4;
+    default:
+      return 0;
+  }
+}
+
+std::unique_ptr<Kernel> compile(const Body& body, bool scalar) {
+  const int width = vector_width(body.single);
+  if (width == 0) return nullptr;
+  const Style style = style_for(body, num::current_isa() == num::Isa::avx512 && !scalar, scalar);
+  const std::size_t most = 4096 + body.lines.size() * static_cast<std::size_t>(style.copies + 1) * 160;
+  struct Free {
+    void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
+  };
+  const std::unique_ptr<std::byte[], Free> memory(new (std::align_val_t{64}) std::byte[most]);
+  try {
+    Emitter emitter(body, style, most, memory.get());
+    emitter.write();
+    Pages pages = Pages::with({memory.get(), emitter.getSize()});
+    if (!pages) return nullptr;
+    return std::make_unique<Kernel>(std::move(pages), scalar ? 1 : width);
+  } catch (const Xbyak::Error&) {
+    return nullptr;
+  } catch (const TapeError&) {
+    return nullptr;
+  }
+}
+
+}  // namespace dualtape::machine
+
+#else
+
+namespace dualtape::machine {
+
+int vector_width(bool) { return 0; }
+std::unique_ptr<Kernel> compile(const Body&, bool) { return nullptr; }
+
+}  // namespace dualtape::machine
+
+#endif
