@@ -20,11 +20,12 @@ class Builder {
   Builder(const Code& code, const LoopLayout& layout, Body& body)
       : code_(code), layout_(layout), recorder_(body), lines_(code.values.size(), machine::kNoLine) {}
 
-  bool build(bool values) {
+  bool build(const LoopPart& part) {
     if (code_.segments.size() != 1 || code_.inputs.empty()) return false;
     Body& body = recorder_.body();
     body.single = code_.values[code_.inputs[0]].dtype == DType::f32;
     body.own_iterations = layout_.own_iterations;
+    body.finite = part.finite;
     for (std::size_t k = 0; k < code_.inputs.size(); ++k) {
       if (!input(k)) return false;
     }
@@ -35,13 +36,14 @@ class Builder {
       });
     }
     const Segment& segment = code_.segments[0];
-    const std::size_t count = values ? segment.instructions.size() : code_.tail;
+    const std::size_t count = part.values ? segment.instructions.size() : code_.tail;
     for (std::size_t k = 0; k < count; ++k) {
       if (!instruction(segment.instructions[k]) || body.lines.size() > kMostLines) return false;
     }
     for (std::size_t i = 0; i < segment.results.size(); ++i) {
       const bool state = i < layout_.states, stop = layout_.until && i + 1 == segment.results.size();
-      if (!state && !stop && !values) continue;
+      if (!state && !stop && !part.values) continue;
+      if (state && part.finite && i >= layout_.states - layout_.watches) continue;
       const LineId line = line_of(segment.results[i]);
       if (line == machine::kNoLine) return false;
       if (state) {
@@ -49,7 +51,7 @@ class Builder {
         continue;
       }
       if (stop) body.until = recorder_.truth(line);
-      if (values) {
+      if (part.values) {
         body.records.push_back({line, static_cast<std::int64_t>(i - layout_.states) * layout_.capacity * body.item()});
       }
     }
@@ -106,9 +108,9 @@ class Builder {
 
 }  // namespace
 
-std::optional<Body> loop_body(const Code& code, const LoopLayout& layout, bool values) {
+std::optional<Body> loop_body(const Code& code, const LoopLayout& layout, const LoopPart& part) {
   Body body;
-  if (!Builder(code, layout, body).build(values)) return std::nullopt;
+  if (!Builder(code, layout, body).build(part)) return std::nullopt;
   return body;
 }
 

@@ -2,6 +2,7 @@
 #include "dualtape/loop/machine.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace dualtape::loop {
@@ -14,23 +15,32 @@ constexpr std::int64_t kRecordBytes = 1 << 18;  // records of a call: they shoul
 }  // namespace
 
 std::unique_ptr<MachineStep> MachineStep::make(const exec::Code& code, const exec::LoopLayout& layout) {
-  std::optional<machine::Body> full = exec::loop_body(code, layout, true);
-  if (!full) return nullptr;
+  std::optional<machine::Body> body = exec::loop_body(code, layout, {});
+  if (!body) return nullptr;
   auto out = std::make_unique<MachineStep>();
   out->layout_ = layout;
-  out->item_ = full->item();
-  out->records_ = full->records.size();
-  out->lines_ = full->lines.size();
+  out->item_ = body->item();
+  out->records_ = body->records.size();
+  out->lines_ = body->lines.size();
+  out->width_ = layout.capacity == 1 ? 1 : machine::vector_width(body->single);
+  if (out->width_ == 0) return nullptr;
   const bool scalar = layout.capacity == 1;
-  out->full_ = machine::compile(*full, scalar);
-  if (!out->full_) return nullptr;
-  // With `until` a lane may stop in any iteration, and then its values are wanted.
-  if (!layout.until && code.tail < code.segments[0].instructions.size()) {
-    if (const std::optional<machine::Body> head = exec::loop_body(code, layout, false)) {
-      out->head_ = machine::compile(*head, scalar);
+  const bool finite = std::all_of(body->constants.begin(), body->constants.end(), [](double x) { return std::isfinite(x); });
+  if (finite) {
+    out->finite_ = machine::compile(*exec::loop_body(code, layout, {.finite = true}), scalar);
+    // With `until` a lane may stop in any iteration, and then its values are wanted.
+    if (out->finite_ && !layout.until && code.tail < code.segments[0].instructions.size()) {
+      out->head_ = machine::compile(*exec::loop_body(code, layout, {.values = false, .finite = true}), scalar);
     }
   }
+  out->body_ = std::move(*body);
+  if (!out->finite_ && !out->watching()) return nullptr;
   return out;
+}
+
+const machine::Kernel* MachineStep::watching() const {
+  std::call_once(once_, [&] { watching_ = machine::compile(body_, layout_.capacity == 1); });
+  return watching_.get();
 }
 
 MachineRun::MachineRun(const MachineStep& step, exec::Workspace& home)
@@ -52,10 +62,27 @@ std::int64_t MachineRun::most(std::int64_t lanes) const {
   return std::clamp<std::int64_t>(kWork / work * (home_.capacity() == 1 ? 1 : 8), 16, kMostIterations);
 }
 
-void MachineRun::run(std::int64_t lanes, std::int64_t iterations, std::span<const char* const> tables,
-                     std::span<const std::int64_t> iterations_done, bool keep_rows) {
+/// Lanes that are not in use are computed along where a vector has some; they are copies of the first, so that they
+/// break no sooner than that.
+void MachineRun::fill_vectors(std::int64_t lanes) {
+  const std::int64_t full = (lanes + step_.width() - 1) / step_.width() * step_.width();
+  if (full == lanes) return;
+  const exec::Code& code = home_.code();
+  for (const exec::ValueId id : code.inputs) {
+    if (!code.values[id].varying) continue;
+    const auto copy = [&](auto word) {
+      auto* at = home_.at<decltype(word)>(id);
+      std::fill(at + lanes, at + full, at[0]);
+    };
+    step_.item() == 8 ? copy(std::uint64_t{}) : copy(std::uint32_t{});
+  }
+}
+
+bool MachineRun::run(std::int64_t lanes, std::int64_t iterations, std::span<const char* const> tables,
+                     std::span<const std::int64_t> iterations_done, bool keep_rows, bool trust) {
   const std::int64_t item = step_.item();
-  const std::int64_t width = step_.full().width();
+  const std::int64_t width = step_.width();
+  fill_vectors(lanes);
   rows_kept_ = keep_rows;
   iterations_ = iterations;
   if (keep_rows) records_.resize(static_cast<std::size_t>(row_bytes_ * std::max(iterations, std::int64_t{1})));
@@ -69,8 +96,7 @@ void MachineRun::run(std::int64_t lanes, std::int64_t iterations, std::span<cons
     for (std::int64_t lane = 0; lane < lanes; ++lane) {
       put(own_, lane, iterations_done[static_cast<std::size_t>(lane)]);
     }
-    // Lanes that are not in use are computed along, at some entry that is there.
-    for (std::int64_t lane = lanes; lane < (lanes + width - 1) / width * width; ++lane) put(own_, lane, 0);
+    for (std::int64_t lane = lanes; lane < (lanes + width - 1) / width * width; ++lane) put(own_, lane, iterations_done[0]);
   }
   if (!active_.empty() && active_lanes_ != lanes) {
     active_lanes_ = lanes;
@@ -92,18 +118,24 @@ void MachineRun::run(std::int64_t lanes, std::int64_t iterations, std::span<cons
   std::vector<const char*> begins(tables.begin(), tables.end());
   call.tables = begins.data();
   call.iterations = iterations;
+  if (!trust) {
+    (*step_.watching())(call);
+    return true;
+  }
+  const machine::FiniteFlags flags;
   if (step_.head() && !keep_rows && iterations > 1) {
     call.iterations = iterations - 1;
     (*step_.head())(call);
     call.iterations = 1;
     for (const char*& begin : begins) begin += (iterations - 1) * item;
   }
-  step_.full()(call);
+  (*step_.finite())(call);
+  return flags.all_finite();
 }
 
 std::int64_t MachineRun::done(std::int64_t lane) const {
   if (done_.empty()) return iterations_;
-  const std::int64_t width = step_.full().width();
+  const std::int64_t width = step_.width();
   std::int32_t out;
   std::memcpy(&out, done_.data() + lane / width * width * step_.item(), 4);
   return out;

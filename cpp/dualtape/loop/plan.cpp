@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // How a program becomes a loop: levels of its inputs, its stages, and what is computed before the first iteration.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include "dualtape/array/convert.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/exec/runner.hpp"
 #include "dualtape/loop/machine.hpp"
@@ -34,6 +36,13 @@ Level level_of(Source::Kind kind) {
       break;
   }
   return Level::batch;
+}
+
+bool all_finite(const Array& x) {
+  return array::dispatch(x.dtype(), [&]<class T>() {
+    const T* at = static_cast<const T*>(x.raw_data());
+    return std::all_of(at, at + x.size(), [](T v) { return std::isfinite(static_cast<double>(v)); });
+  });
 }
 
 /// Elements of x from entry `first` of its leading axis on.
@@ -80,6 +89,7 @@ Plan::Plan(std::shared_ptr<const program::Program> program, Settings settings, c
     } else if (level(k) == Level::lane) {
       fixed_[k] = at.kind == program::NodeKind::input ? input_values(node, 0, runs.count) : values_[node];
     }
+    finite_ = finite_ && (level(k) > Level::lane || all_finite(fixed_[k]));
   }
 }
 
@@ -100,7 +110,7 @@ void Plan::make_machine() {
   const exec::Code& code = *stages_.step.code;
   // Lanes in use are whole vectors of any instruction set and type.
   capacity_ = lanes_ == 1 ? 1 : (lanes_ + kVector - 1) / kVector * kVector;
-  exec::LoopLayout layout{capacity_, settings_.states + watches_, settings_.until, asynchronous_, {}};
+  exec::LoopLayout layout{capacity_, settings_.states + watches_, watches_, settings_.until, asynchronous_, {}};
   std::int64_t tables = 0;
   for (std::size_t k = 0; k < code.inputs.size(); ++k) {
     layout.table.push_back(level(k) == Level::iteration ? tables++ : -1);
@@ -228,6 +238,16 @@ void Plan::Tables::fill(std::int64_t first, std::int64_t length) {
           static_cast<std::size_t>(std::find(part.results.begin(), part.results.end(), node) - part.results.begin());
       for (std::int64_t k = 0; k < n; ++k) home.store(code.segments[0].results[which], to + k * items_[t], k);
     }
+  }
+  if (!plan_.machine_) return;
+  finite_ = true;
+  for (std::size_t t = 0; t < inputs_.size(); ++t) {
+    const exec::ValueId id = plan_.stages_.step.code->inputs[inputs_[t]];
+    array::dispatch(plan_.stages_.step.code->values[id].dtype, [&]<class T>() {
+      const T* at = reinterpret_cast<const T*>(entries_[t].data());
+      finite_ = finite_ && std::all_of(at, at + length_ * items_[t] / static_cast<std::int64_t>(sizeof(T)),
+                                       [](T x) { return std::isfinite(static_cast<double>(x)); });
+    });
   }
 }
 

@@ -98,6 +98,8 @@ class Plan {
   /// The step as machine code; null where it is interpreted.
   const MachineStep* machine() const { return machine_.get(); }
   bool asynchronous() const { return asynchronous_; }
+  /// Whether all values that are the same in all iterations are finite.
+  bool finite() const { return finite_; }
   /// How often input k of the step's code changes.
   Level level(std::size_t k) const { return stages_.levels[k]; }
   /// The value of an input of level once.
@@ -123,7 +125,7 @@ class Plan {
   program::Stages stages_;
   std::size_t watches_ = 0;
   std::int64_t lanes_ = 1, capacity_ = 1;
-  bool asynchronous_ = false;
+  bool asynchronous_ = false, finite_ = true;
   std::unique_ptr<const MachineStep> machine_;
   std::vector<Array> values_;  // by node: what was computed once, or for each run
   std::vector<Array> fixed_;
@@ -148,6 +150,8 @@ class Plan::Tables {
     if (iteration < first_ || iteration >= first_ + length_) fill(iteration);
     return first_ + length_ - iteration;
   }
+  /// Whether all values in the window are.
+  bool finite() const { return finite_; }
   /// Makes the window hold all iterations of the loop: for lanes that are at different ones.
   void fill_all();
 
@@ -160,6 +164,7 @@ class Plan::Tables {
   std::vector<std::int64_t> items_;
   std::vector<std::vector<char>> entries_;
   std::int64_t first_ = 0, length_ = 0;
+  bool finite_ = true;
 };
 
 /// Runs all runs that are still `running`, on `threads` threads, until they have stopped, `control.stop` is set, some

@@ -14,6 +14,12 @@ constexpr std::int64_t kPoll = 256;
 constexpr std::int64_t kRowsEvery = 64;        // records further apart than this end a stretch
 constexpr std::int64_t kPollBytes = 64 << 20;  // a poll after so many bytes of values, if that is sooner
 
+bool is_finite(DType dtype, const char* number) {
+  return array::dispatch(dtype, [&]<class T>() {
+    return std::isfinite(static_cast<double>(*reinterpret_cast<const T*>(number)));
+  });
+}
+
 }  // namespace
 
 Queue::Queue(const Runs& runs) : runs_(runs) {
@@ -86,6 +92,7 @@ bool Worker::fill_block() {
   lanes_ = static_cast<std::int64_t>(taken.size());
   run_.resize(taken.size());
   done_.resize(taken.size());
+  finite_start_ = true;
   for (std::int64_t lane = 0; lane < lanes_; ++lane) load(lane, taken[static_cast<std::size_t>(lane)]);
   values_good_ = going_home_ = false;
   careful_ = limit_ = 0;
@@ -103,7 +110,9 @@ void Worker::load(std::int64_t lane, std::int64_t run) {
   run_[static_cast<std::size_t>(lane)] = run;
   done_[static_cast<std::size_t>(lane)] = runs_.iterations[static_cast<std::size_t>(run)];
   for (std::size_t i = 0; i < plan_.settings().states; ++i) {
-    if (runs_.state[i].size()) home.load(code.inputs[i], place(runs_.state[i], run), lane);
+    if (!runs_.state[i].size()) continue;
+    home.load(code.inputs[i], place(runs_.state[i], run), lane);
+    if (machine_) finite_start_ = finite_start_ && is_finite(runs_.state[i].dtype(), place(runs_.state[i], run));
   }
   for (std::size_t i = plan_.settings().states; i < states_; ++i) {
     const std::vector<char> zeros(static_cast<std::size_t>(code.values[code.inputs[i]].bytes()));
@@ -195,12 +204,21 @@ bool Worker::iterate_by_machine() {
   for (std::size_t i = 0; i < tables_.inputs().size(); ++i) tables.push_back(tables_.at(i, own ? 1 : done_[0] + 1));
   save();
   by_machine_ = true;
-  machine_->run(lanes_, most, tables, done_, keep_rows);
-  values_good_ = true;
-  if (any_broken()) {
+  const bool trust = machine_->trusting() && plan_.finite() && tables_.finite() && finite_start_;
+  bool clean = machine_->run(lanes_, most, tables, done_, keep_rows, trust);
+  if (!clean && plan_.machine()->watching()) {
+    // Something was not finite, which need not be a state.
+    restore();
+    machine_->run(lanes_, most, tables, done_, keep_rows, false);
+    clean = !any_broken();
+    if (clean) machine_->disappoint();
+  } else if (!trust) {
+    clean = !any_broken();
+  }
+  values_good_ = clean;
+  if (!clean) {
     restore();
     careful_ = most;
-    values_good_ = false;
     return true;
   }
   const std::vector<std::int64_t> before = done_;

@@ -92,6 +92,7 @@ class Worker {
   std::int64_t limit_ = 0;    // a stretch must not be longer than this (0: any)
   std::optional<MachineRun> machine_;
   bool going_home_ = false;   // there is no time left
+  bool finite_start_ = true;  // the states that were loaded are
   bool by_machine_ = false;   // the last stretch was
   bool values_good_ = false;  // results hold what the last iteration of all lanes returned
 };

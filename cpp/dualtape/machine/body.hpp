@@ -86,6 +86,9 @@ struct State {
 
 struct Body {
   bool single = false;  // float32
+  /// The results count only if nothing became infinite or NaN, which the processor's flags tell: a product with a
+  /// strong zero is a product then.
+  bool finite = false;
   std::vector<Line> lines;
   std::vector<double> constants;
   std::vector<Input> inputs;

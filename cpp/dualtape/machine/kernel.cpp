@@ -3,6 +3,12 @@
 
 #include <cstdlib>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#else
+#include <cfenv>
+#endif
+
 #include "dualtape/base/error.hpp"
 
 namespace dualtape::machine {
@@ -14,5 +20,16 @@ bool is_wanted() {
   if (wanted == "machine") return true;
   throw Error("DUALTAPE_EXECUTOR: \"" + wanted + "\" is no executor; it is interpreter or machine.");
 }
+
+#if defined(__x86_64__)
+namespace {
+constexpr unsigned kNotFinite = _MM_EXCEPT_INVALID | _MM_EXCEPT_DIV_ZERO | _MM_EXCEPT_OVERFLOW;
+}
+void FiniteFlags::clear() { _mm_setcsr(_mm_getcsr() & ~kNotFinite); }
+bool FiniteFlags::all_finite() { return !(_mm_getcsr() & kNotFinite); }
+#else
+void FiniteFlags::clear() { std::feclearexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW); }
+bool FiniteFlags::all_finite() { return !std::fetestexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW); }
+#endif
 
 }  // namespace dualtape::machine

@@ -42,6 +42,15 @@ class Kernel {
   int width_;
 };
 
+/// The processor's flags of this thread, by which it remembers that a number became infinite or NaN.
+class FiniteFlags {
+ public:
+  FiniteFlags() { clear(); }
+  static void clear();
+  /// Whether every result since then of operations on finite numbers was finite.
+  static bool all_finite();
+};
+
 /// Whether machine code is wanted: not where the environment variable DUALTAPE_EXECUTOR is `interpreter` (the other
 /// value is `machine`).
 bool is_wanted();

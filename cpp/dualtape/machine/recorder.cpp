@@ -63,7 +63,9 @@ struct Number {
     if (addend.kind == Kind::negate) signs ^= kNegateAddend, c.id = addend.operands[0];
     return of(current->line(Kind::fma, signs, a.id, b.id, c.id));
   }
-  friend Number strong_product(Number a, Number b) { return make(Kind::strong, a, b); }
+  friend Number strong_product(Number a, Number b) {
+    return make(current->body().finite ? Kind::multiply : Kind::strong, a, b);
+  }
   friend Number largest(Number) { return Number(current->body().single ? FLT_MAX : DBL_MAX); }
 
   // Functions: those that are instructions, and those that are not.
