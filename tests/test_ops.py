@@ -43,6 +43,9 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "integer_power": np.power,
     "strong_multiply": lambda a, b: np.where(np.isnan(a * b) & ((a == 0) | (b == 0)), 0, a * b),
     "multiply_add": lambda a, b, c: fused(a, b, c),
+    "strong_multiply_add": lambda a, b, c: np.where(
+        np.isnan(fused(a, b, c)) & ((a == 0) | (b == 0)), c, fused(a, b, c)
+    ),
     "multiply_subtract": lambda a, b, c: fused(a, b, -c),
     "subtract_product": lambda a, b, c: fused(-a, b, c),
     "finite_watch": lambda a, b, c: a * 0 + (b * 0 + c),
@@ -338,6 +341,7 @@ KINKS: dict[str, list[tuple[tuple[float, ...], tuple[float | None, ...]]]] = {
     "float_power": [((0.0, 0.0), (0.0, None)), ((0.0, 2.0), (0.0, 0.0)), ((2.0, 0.0), (0.0, np.log(2.0)))],
     "integer_power": [((0.0, 0.0), (0.0, None)), ((3.0, 0.0), (0.0, None)), ((0.0, 1.0), (1.0, None))],
     "strong_multiply": [((0.0, 5.0), (5.0, 0.0))],
+    "strong_multiply_add": [((0.0, 5.0, 1.0), (5.0, 0.0, 1.0))],
     "logaddexp": [((INF, INF), (0.5, 0.5)), ((-INF, -INF), (0.5, 0.5)), ((1.0, 1.0), (0.5, 0.5))],
     "logaddexp2": [((INF, INF), (0.5, 0.5)), ((-INF, -INF), (0.5, 0.5)), ((1.0, 1.0), (0.5, 0.5))],
     "arcsin": [((1.0,), (INF,)), ((-1.0,), (INF,))],

@@ -73,9 +73,9 @@ program(%0 x1: float64, %1 x2: float64)
   %7 = constant 2
   %8 = constant -2
   %9 = multiply %7, %2
-  %10 = multiply %8, %2
-  %11 = multiply %7, %0
-  %12 = strong_multiply %10, %11
+  %10 = constant -4
+  %11 = multiply %10, %0
+  %12 = strong_multiply %2, %11
   %13 = multiply_add %8, %4, %12
   return %6, %13, %9
 """
@@ -123,7 +123,7 @@ def test_instructions_and_constants() -> None:
 
 def test_memory() -> None:
     memory = dt.trace(valley_and_slopes, 2.0, 2.0).memory
-    assert memory["instructions"] == 9
+    assert memory["instructions"] == 8
     assert memory["paths"] == 1
     assert memory["bytes_per_lane"] > 0
     assert dt.trace(lambda x: x, 1.0).memory["instructions"] == 0

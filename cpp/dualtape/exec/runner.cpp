@@ -256,7 +256,9 @@ bool Runner::part_by_truth(const Group& group) {
     }
   }
   for (const Branch& branch : segment.branches) {
-    if (known && sides[branch.outcome].count) shares_.push_back({branch.segment, std::move(sides[branch.outcome])});
+    if (branch.outcome != 0 && branch.outcome != 1) continue;  // a truth never comes out so
+    Set& side = sides[branch.outcome];
+    if (known && side.count) shares_.push_back({branch.segment, std::move(side)}), side.count = 0;
   }
   for (Set& side : sides) release(side);
   return known;

@@ -25,7 +25,8 @@ std::unique_ptr<MachineStep> MachineStep::make(const exec::Code& code, const exe
   out->width_ = layout.capacity == 1 ? 1 : machine::vector_width(body->single);
   if (out->width_ == 0) return nullptr;
   const bool scalar = layout.capacity == 1;
-  const bool finite = std::all_of(body->constants.begin(), body->constants.end(), [](double x) { return std::isfinite(x); });
+  const bool finite =
+      std::all_of(body->constants.begin(), body->constants.end(), [](double x) { return std::isfinite(x); });
   if (finite) {
     out->finite_ = machine::compile(*exec::loop_body(code, layout, {.finite = true}), scalar);
     // With `until` a lane may stop in any iteration, and then its values are wanted.
@@ -96,7 +97,8 @@ bool MachineRun::run(std::int64_t lanes, std::int64_t iterations, std::span<cons
     for (std::int64_t lane = 0; lane < lanes; ++lane) {
       put(own_, lane, iterations_done[static_cast<std::size_t>(lane)]);
     }
-    for (std::int64_t lane = lanes; lane < (lanes + width - 1) / width * width; ++lane) put(own_, lane, iterations_done[0]);
+    for (std::int64_t lane = lanes; lane < (lanes + width - 1) / width * width; ++lane)
+      put(own_, lane, iterations_done[0]);
   }
   if (!active_.empty() && active_lanes_ != lanes) {
     active_lanes_ = lanes;

@@ -15,9 +15,8 @@ constexpr std::int64_t kRowsEvery = 64;        // records further apart than thi
 constexpr std::int64_t kPollBytes = 64 << 20;  // a poll after so many bytes of values, if that is sooner
 
 bool is_finite(DType dtype, const char* number) {
-  return array::dispatch(dtype, [&]<class T>() {
-    return std::isfinite(static_cast<double>(*reinterpret_cast<const T*>(number)));
-  });
+  return array::dispatch(
+      dtype, [&]<class T>() { return std::isfinite(static_cast<double>(*reinterpret_cast<const T*>(number))); });
 }
 
 }  // namespace

@@ -66,6 +66,10 @@ struct Number {
   friend Number strong_product(Number a, Number b) {
     return make(current->body().finite ? Kind::multiply : Kind::strong, a, b);
   }
+  friend Number strong_product_and_sum(Number a, Number b, Number c) {
+    if (current->body().finite) return fma(a, b, c);
+    return ops::strong_product_and_sum<Number>(a, b, c);
+  }
   friend Number largest(Number) { return Number(current->body().single ? FLT_MAX : DBL_MAX); }
 
   // Functions: those that are instructions, and those that are not.

@@ -40,6 +40,13 @@ constexpr T strong_product(const T& a, const T& b) {
   return select(isnan(product) & ((a == 0) | (b == 0)), 0, product);
 }
 
+/// a * b + c, rounded once, and c where a factor is 0, whatever the other is.
+template <class T>
+constexpr T strong_product_and_sum(const T& a, const T& b, const T& c) {
+  const T sum = fma(a, b, c);
+  return select(isnan(sum) & ((a == 0) | (b == 0)), c, sum);
+}
+
 // Powers
 
 /// x to the power of a whole number, -32 to 32 (its derivatives go below), by repeated multiplication: x*x for 2.

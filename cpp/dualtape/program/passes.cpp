@@ -35,6 +35,8 @@ std::uint64_t hash_of(const Graph& graph, const Node& node) {
 struct Product {
   NodeId a, b;
   bool negative;
+  bool strong;
+  int depth;  // ops one after another up to its factors
 };
 
 }  // namespace
@@ -89,12 +91,24 @@ Graph contract(const Graph& graph) {
     negative = !negative;
     return rewrite.node(id).operands[0];
   };
+  std::vector<int> depths;
+  const auto depth = [&](NodeId id) {
+    while (depths.size() < rewrite.out().nodes.size()) {
+      int most = 0;
+      for (NodeId operand : rewrite.node(static_cast<NodeId>(depths.size())).operands) {
+        most = std::max(most, depths[operand] + 1);
+      }
+      depths.push_back(most);
+    }
+    return depths[id];
+  };
   // A product whose dtype is that of the sum, whatever its shape: fused, it costs what the sum alone cost.
   const auto product = [&](NodeId id, const Node& sum) -> std::optional<Product> {
     const Node& node = rewrite.node(id);
     if (node.kind != NodeKind::elementwise || node.dtype != sum.dtype) return std::nullopt;
-    if (node.op != Op::multiply && node.op != Op::square) return std::nullopt;
-    Product out{node.operands[0], node.operands[node.op == Op::square ? 0 : 1], false};
+    const bool strong = node.op == Op::strong_multiply;
+    if (node.op != Op::multiply && node.op != Op::square && !strong) return std::nullopt;
+    Product out{node.operands[0], node.operands[node.op == Op::square ? 0 : 1], false, strong, depth(id)};
     if (rewrite.node(out.a).dtype != sum.dtype || rewrite.node(out.b).dtype != sum.dtype) return std::nullopt;
     if (node.op == Op::multiply) {
       out.a = strip(out.a, out.negative);
@@ -108,15 +122,29 @@ Graph contract(const Graph& graph) {
     if ((!add && !subtract) || !array::is_float(node.dtype)) return rewrite.append(node);
     const NodeId left = node.operands[0], right = node.operands[1];
     if (rewrite.node(left).dtype != node.dtype || rewrite.node(right).dtype != node.dtype) return rewrite.append(node);
-    if (const auto p = product(left, node)) {
+    auto of_left = product(left, node), of_right = product(right, node);
+    // Of two products, the one that is there last is taken in: the sum need not wait for it twice.
+    if (of_left && of_right) (of_left->depth >= of_right->depth ? of_right : of_left).reset();
+    if (of_left) {
       // p + c, p - c, and with a negative factor c - |p|; -|p| - c is left as it is.
-      if (add)
-        return rewrite.append_op(p->negative ? Op::subtract_product : Op::multiply_add, {p->a, p->b, right}, node);
-      if (!p->negative) return rewrite.append_op(Op::multiply_subtract, {p->a, p->b, right}, node);
+      if (of_left->strong) {
+        if (add && !of_left->negative) {
+          return rewrite.append_op(Op::strong_multiply_add, {of_left->a, of_left->b, right}, node);
+        }
+      } else if (add) {
+        const Op op = of_left->negative ? Op::subtract_product : Op::multiply_add;
+        return rewrite.append_op(op, {of_left->a, of_left->b, right}, node);
+      } else if (!of_left->negative) {
+        return rewrite.append_op(Op::multiply_subtract, {of_left->a, of_left->b, right}, node);
+      }
     }
-    if (const auto p = product(right, node)) {
-      const bool minus = p->negative != subtract;
-      return rewrite.append_op(minus ? Op::subtract_product : Op::multiply_add, {p->a, p->b, left}, node);
+    if (of_right) {
+      const bool minus = of_right->negative != subtract;
+      if (!of_right->strong) {
+        const Op op = minus ? Op::subtract_product : Op::multiply_add;
+        return rewrite.append_op(op, {of_right->a, of_right->b, left}, node);
+      }
+      if (!minus) return rewrite.append_op(Op::strong_multiply_add, {of_right->a, of_right->b, left}, node);
     }
     return rewrite.append(node);
   });
@@ -153,7 +181,7 @@ Graph dead(const Graph& graph) {
 
 Graph optimize(const Graph& graph, bool contraction) {
   Graph out = share(simplify(fold(graph)));
-  if (contraction) out = share(contract(out));
+  if (contraction) out = share(contract(share(simplify(regroup(out)))));
   return dead(out);
 }
 

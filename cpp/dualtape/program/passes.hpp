@@ -15,12 +15,15 @@ Graph fold(const Graph& graph);
 Graph simplify(const Graph& graph);
 /// One node for what is computed twice on a path.
 Graph share(const Graph& graph);
+/// Factors that are powers of two, in products, to where they cost least. (What may change is what is near overflow
+/// or underflow.)
+Graph regroup(const Graph& graph);
 /// a * b + c, a * b - c and c - a * b in one rounding instead of two.
 Graph contract(const Graph& graph);
 /// Without the nodes that lead to no result and no decision.
 Graph dead(const Graph& graph);
 
-/// All of them, in order; `contraction` false leaves out `contract`.
+/// All of them, in order; `contraction` false leaves out `regroup` and `contract`.
 Graph optimize(const Graph& graph, bool contraction);
 
 }  // namespace dualtape::program
