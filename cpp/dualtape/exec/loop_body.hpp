@@ -26,7 +26,9 @@ struct LoopPart {
   bool finite = false;  // leave the watches out: the results count only if nothing became infinite or NaN
 };
 
-/// One iteration of the step, or nothing where it is more than a few numbers per lane: then it is interpreted.
+/// One iteration of the step, with all its paths: each vector of lanes goes through those that some lane takes. Where a
+/// lane comes to a decision that no path has, the number in the last record says so, and the lane is done.
+/// Nothing where the step is more than a few numbers per lane: then it is interpreted.
 std::optional<machine::Body> loop_body(const Code& code, const LoopLayout& layout, const LoopPart& part);
 
 }  // namespace dualtape::exec

@@ -25,12 +25,13 @@ std::unique_ptr<MachineStep> MachineStep::make(const exec::Code& code, const exe
   out->width_ = layout.capacity == 1 ? 1 : machine::vector_width(body->single);
   if (out->width_ == 0) return nullptr;
   const bool scalar = layout.capacity == 1;
+  out->branches_ = code.branches();
   const bool finite =
       std::all_of(body->constants.begin(), body->constants.end(), [](double x) { return std::isfinite(x); });
   if (finite) {
     out->finite_ = machine::compile(*exec::loop_body(code, layout, {.finite = true}), scalar);
     // With `until` a lane may stop in any iteration, and then its values are wanted.
-    if (out->finite_ && !layout.until && code.tail < code.segments[0].instructions.size()) {
+    if (out->finite_ && !layout.until && !code.branches() && code.tail < code.segments[0].instructions.size()) {
       out->head_ = machine::compile(*exec::loop_body(code, layout, {.values = false, .finite = true}), scalar);
     }
   }
@@ -52,7 +53,7 @@ MachineRun::MachineRun(const MachineStep& step, exec::Workspace& home)
   const auto bytes = static_cast<std::size_t>(std::max<std::int64_t>(home.capacity(), 16) * step.item());
   records_.resize(static_cast<std::size_t>(row_bytes_));
   if (step.layout().own_iterations) own_.resize(bytes);
-  if (step.layout().until) {
+  if (step.stops()) {
     active_.resize(bytes);
     done_.resize(bytes);
   }
@@ -133,6 +134,19 @@ bool MachineRun::run(std::int64_t lanes, std::int64_t iterations, std::span<cons
   }
   (*step_.finite())(call);
   return flags.all_finite();
+}
+
+bool MachineRun::missing(std::int64_t lanes) const {
+  if (!step_.branches()) return false;
+  for (std::int64_t lane = 0; lane < lanes; ++lane) {
+    const char* number = record(step_.records() - 1, -1, lane);
+    double wide = 0.0;
+    float narrow = 0.0f;
+    if (step_.item() == 8) std::memcpy(&wide, number, 8);
+    if (step_.item() == 4) std::memcpy(&narrow, number, 4);
+    if (wide != 0.0 || narrow != 0.0f) return true;
+  }
+  return false;
 }
 
 std::int64_t MachineRun::done(std::int64_t lane) const {

@@ -29,6 +29,9 @@ class MachineStep {
   /// The kernel that watches; made when it is needed first. Null where that fails.
   const machine::Kernel* watching() const;
   int width() const { return width_; }
+  /// Whether lanes may stop before the others, and whether the last record tells of decisions without a path.
+  bool stops() const { return body_.until != machine::kNoLine; }
+  bool branches() const { return branches_; }
   const exec::LoopLayout& layout() const { return layout_; }
   std::int64_t item() const { return item_; }
   std::size_t records() const { return records_; }
@@ -41,6 +44,7 @@ class MachineStep {
   mutable std::once_flag once_;
   mutable std::unique_ptr<machine::Kernel> watching_;
   int width_ = 1;
+  bool branches_ = false;
   std::int64_t item_ = 8;
   std::size_t records_ = 0, lines_ = 0;
 };
@@ -62,6 +66,8 @@ class MachineRun {
   /// something is not finite: then nothing counts.
   bool run(std::int64_t lanes, std::int64_t iterations, std::span<const char* const> tables,
            std::span<const std::int64_t> iterations_done, bool keep_rows, bool trust);
+  /// Whether a lane has come to a decision that no path has: then nothing counts.
+  bool missing(std::int64_t lanes) const;
   /// Iterations of a lane in the last call.
   std::int64_t done(std::int64_t lane) const;
   /// Record `which` of a row (-1: the last one) of a lane.

@@ -214,6 +214,8 @@ bool Worker::iterate_by_machine() {
   } else if (!trust) {
     clean = !any_broken();
   }
+  // (A decision of a lane that broke may have no path just because it broke.)
+  clean = clean && !machine_->missing(lanes_);
   values_good_ = clean;
   if (!clean) {
     restore();

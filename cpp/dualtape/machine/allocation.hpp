@@ -80,6 +80,28 @@ class Allocation {
     }
   }
 
+  /// Before lines that may be left out: every value that is in a register is in memory as well, and only there.
+  template <class Spill>
+  void put_away(Spill&& spill) {
+    for (std::vector<LineId>* owner : {&owner_, &mask_owner_}) {
+      for (std::size_t reg = 0; reg < owner->size(); ++reg) {
+        const LineId id = (*owner)[reg];
+        if (id == kNoLine) continue;
+        if (!in_memory(id)) to_slot(id, spill);
+        drop(id);
+      }
+    }
+  }
+  /// Behind them: values from before line `guard`, and what is in memory anyway, are in memory, whether the lines
+  /// have been run or not.
+  void join(LineId guard) {
+    for (std::vector<LineId>* owner : {&owner_, &mask_owner_}) {
+      for (LineId id : std::vector<LineId>(*owner)) {
+        if (id != kNoLine && (id < guard || in_memory(id))) drop(id);
+      }
+    }
+  }
+
   /// A register for value `id` at line `at`, `wanted` if that is free. `busy` are values that must keep theirs.
   /// `spill(value, register, slot)` is called for a value that has to be written to a slot.
   template <class Spill>
@@ -92,7 +114,6 @@ class Allocation {
     for (int reg : pool) {
       if (free(reg)) return reg;
     }
-    if (mask) throw TapeError("machine code: too many masks at once.");
     LineId victim = kNoLine, furthest = -1;
     for (int reg : pool) {
       const LineId candidate = owner[static_cast<std::size_t>(reg)];
@@ -105,20 +126,22 @@ class Allocation {
     }
     if (victim == kNoLine) throw TapeError("machine code: too few registers.");
     const int reg = reg_[index(victim)];
-    if (!in_memory(victim)) {
-      if (free_slots_.empty()) {
-        slot_[index(victim)] = slot_count_++;
-      } else {
-        slot_[index(victim)] = free_slots_.back();
-        free_slots_.pop_back();
-      }
-      spill(victim, reg, slot(victim));
-    }
+    if (!in_memory(victim)) to_slot(victim, spill);
     drop(victim);
     return reg;
   }
 
  private:
+  template <class Spill>
+  void to_slot(LineId id, Spill&& spill) {
+    if (free_slots_.empty()) {
+      slot_[index(id)] = slot_count_++;
+    } else {
+      slot_[index(id)] = free_slots_.back();
+      free_slots_.pop_back();
+    }
+    spill(id, reg(id), slot(id));
+  }
   static std::size_t index(LineId id) { return static_cast<std::size_t>(id); }
   bool is_separate_mask(LineId id) const { return !masks_.empty() && body_.lines[index(id)].is_mask(); }
   std::vector<LineId>& owners(LineId id) { return is_separate_mask(id) ? mask_owner_ : owner_; }

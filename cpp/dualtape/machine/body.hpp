@@ -39,6 +39,9 @@ enum class Kind : std::uint8_t {
   inverse,  // not a
   // Numbers again
   select,  // a mask, b where it is true, c elsewhere
+  // Lines that are left out where no lane wants them
+  guard,  // up to the join whose line is `immediate`, unless mask a is true in some lane
+  join,
 };
 
 enum : std::uint32_t { kNegateProduct = 1, kNegateAddend = 2 };
@@ -53,6 +56,7 @@ struct Line {
   std::uint32_t immediate = 0;
   LineId operands[3] = {kNoLine, kNoLine, kNoLine};
 
+  bool is_value() const { return kind < Kind::guard; }
   bool is_mask() const { return kind >= Kind::compare && kind <= Kind::inverse; }
   int arity() const {
     int n = 0;
@@ -116,6 +120,10 @@ class Recorder {
   std::optional<LineId> op(ops::Op op, std::span<const LineId> operands);
   /// A mask of where a number is not zero.
   LineId truth(LineId number);
+  /// Lines that are written between a guard and its join are left out where the mask is false in all lanes: what they
+  /// compute is good only in lanes of the mask.
+  LineId guard(LineId mask);
+  void join(LineId guard);
 
   Body& body() { return body_; }
   const Body& body() const { return body_; }
@@ -126,6 +134,7 @@ class Recorder {
   };
   Body& body_;
   std::unordered_map<Line, LineId, Hash> known_;
+  std::vector<std::vector<Line>> guarded_;  // what is known only within the guards that are open
 };
 
 /// Whether an op is made of a few instructions.

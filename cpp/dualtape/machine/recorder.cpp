@@ -174,8 +174,24 @@ LineId Recorder::line(Line line) {
     }
   }
   const auto [at, fresh] = known_.emplace(line, static_cast<LineId>(body_.lines.size()));
-  if (fresh) body_.lines.push_back(line);
+  if (fresh) {
+    body_.lines.push_back(line);
+    if (!guarded_.empty() && line.kind != Kind::input && line.kind != Kind::constant) guarded_.back().push_back(line);
+  }
   return at->second;
+}
+
+LineId Recorder::guard(LineId mask) {
+  guarded_.emplace_back();
+  body_.lines.push_back({Kind::guard, 0, {mask, kNoLine, kNoLine}});
+  return static_cast<LineId>(body_.lines.size() - 1);
+}
+
+void Recorder::join(LineId guard) {
+  for (const Line& line : guarded_.back()) known_.erase(line);
+  guarded_.pop_back();
+  body_.lines[static_cast<std::size_t>(guard)].immediate = static_cast<std::uint32_t>(body_.lines.size());
+  body_.lines.push_back({Kind::join});
 }
 
 LineId Recorder::input(Input::From from, std::int64_t offset) {

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <new>
 #include <optional>
 
@@ -46,6 +47,12 @@ class Emitter : public Xbyak::CodeGenerator {
     for (const Output& record : body.records) need(record.line);
     need(body.until);
     for (std::size_t i = body.lines.size(); i-- > 0;) {
+      if (body.lines[i].kind == Kind::guard) {
+        // Needed, with its join, where something between them is.
+        const auto begin = needed_.begin() + static_cast<std::ptrdiff_t>(i);
+        const auto end = needed_.begin() + static_cast<std::ptrdiff_t>(body.lines[i].immediate);
+        needed_[i] = *end = std::find(begin, end, true) != end;
+      }
       if (!needed_[i]) continue;
       for (LineId id : body.lines[i].operands) need(id);
     }
@@ -272,9 +279,13 @@ class Emitter : public Xbyak::CodeGenerator {
 
   int new_register(LineId id, LineId here, int wanted = Allocation::kNone) {
     const int reg =
-        where_->find(id, here, wanted, busy_, [&](LineId, int from, int slot) { store(in_slot(slot), vector(from)); });
+        where_->find(id, here, wanted, busy_, [&](LineId which, int from, int slot) { spill(which, from, slot); });
     where_->take(id, reg);
     return reg;
+  }
+  bool is_mask(LineId id) const { return style_.masks && line(id).is_mask(); }
+  void spill(LineId id, int from, int slot) {
+    is_mask(id) ? kmovw(in_slot(slot), Xbyak::Opmask(from)) : store(in_slot(slot), vector(from));
   }
 
   /// The value in a register, for an instruction of line `here`.
@@ -286,8 +297,12 @@ class Emitter : public Xbyak::CodeGenerator {
     busy_.push_back(id);
     return vector(where_->reg(id));
   }
-  Xbyak::Opmask mask_register(LineId id) const {
-    if (where_->reg(id) == Allocation::kNone) throw TapeError("machine code: a mask is not there.");
+  Xbyak::Opmask mask_register(LineId id, LineId here) {
+    if (where_->reg(id) == Allocation::kNone) {
+      const Xbyak::Opmask k(new_register(id, here));
+      kmovw(k, in_slot(where_->slot(id)));
+    }
+    busy_.push_back(id);
     return Xbyak::Opmask(where_->reg(id));
   }
 
@@ -358,6 +373,10 @@ class Emitter : public Xbyak::CodeGenerator {
       case Kind::input:
       case Kind::constant:
         return;
+      case Kind::guard:
+        return emit_guard(here);
+      case Kind::join:
+        return emit_join(here);
       case Kind::add:
       case Kind::multiply: {
         // The factors change places where that saves a load.
@@ -432,7 +451,7 @@ class Emitter : public Xbyak::CodeGenerator {
       case Kind::either:
       case Kind::differ:
         if (style_.masks) {
-          const Xbyak::Opmask x = mask_register(a), y = mask_register(b), d(result_index(here));
+          const Xbyak::Opmask x = mask_register(a, here), y = mask_register(b, here), d(result_index(here));
           now.kind == Kind::both ? kandw(d, x, y) : now.kind == Kind::either ? korw(d, x, y) : kxorw(d, x, y);
         } else {
           const Xmm x = in_register(a, here), y = in_register(b, here), d = result(here);
@@ -441,7 +460,7 @@ class Emitter : public Xbyak::CodeGenerator {
         break;
       case Kind::inverse:
         if (style_.masks) {
-          const Xbyak::Opmask x = mask_register(a);
+          const Xbyak::Opmask x = mask_register(a, here);
           knotw(Xbyak::Opmask(result_index(here)), x);
         } else {
           const Xmm x = in_register(a, here), all = vector(scratch(0));
@@ -454,7 +473,7 @@ class Emitter : public Xbyak::CodeGenerator {
         if (style_.masks) {
           const Xmm z = in_register(c, here);
           const Source y = source(b, here);
-          const Xbyak::Opmask k = mask_register(a);
+          const Xbyak::Opmask k = mask_register(a, here);
           const Xmm d = result(here);
           body_.single ? vblendmps(d | k, z, y) : vblendmpd(d | k, z, y);
         } else {
@@ -471,6 +490,35 @@ class Emitter : public Xbyak::CodeGenerator {
       if (id != kNoLine) where_->end_use(id, here);
     }
     where_->end_use(here, here);
+  }
+
+  /// All values go to memory; then the lines up to the join are run or not.
+  void emit_guard(LineId here) {
+    const LineId mask = line(here).operands[0];
+    Xmm in_vector(0);
+    Xbyak::Opmask in_mask(0);
+    if (style_.masks) {
+      in_mask = mask_register(mask, here);
+    } else {
+      in_vector = in_register(mask, here);
+    }
+    where_->put_away([&](LineId id, int from, int slot) { spill(id, from, slot); });
+    Label& target = joins_[static_cast<LineId>(line(here).immediate)];
+    target = Label();
+    if (style_.masks) {
+      kortestw(in_mask, in_mask);
+    } else {
+      body_.single ? vmovmskps(r11d, in_vector) : vmovmskpd(r11d, in_vector);
+      test(r11d, style_.scalar ? 1 : 0xFF);
+    }
+    jz(target, T_NEAR);
+    guards_.push_back(here);
+    where_->end_use(mask, here);
+  }
+  void emit_join(LineId here) {
+    where_->join(guards_.back());
+    guards_.pop_back();
+    L(joins_[here]);
   }
 
   /// One of the operands gives its register to the result: one that is not read again, or else a copy.
@@ -647,7 +695,7 @@ class Emitter : public Xbyak::CodeGenerator {
       busy_.clear();
       mov(r11, ptr[rdi + offsetof(Call, active)]);
       if (style_.masks) {
-        kmovw(ebx, mask_register(body_.until));
+        kmovw(ebx, mask_register(body_.until, end));
       } else {
         const Xmm x = in_register(body_.until, end);
         body_.single ? vmovmskps(ebx, x) : vmovmskpd(ebx, x);
@@ -722,6 +770,8 @@ class Emitter : public Xbyak::CodeGenerator {
   std::vector<LineId> state_lines_;
   std::optional<Allocation> where_;
   std::vector<LineId> busy_;
+  std::vector<LineId> guards_;  // that are open
+  std::map<LineId, Label> joins_;
   std::vector<std::uint64_t> pool_;
   std::vector<std::function<void()>> cold_;
   Label pool_label_;
