@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import runpy
@@ -64,25 +65,29 @@ def test_rates(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     done = run("rates.py", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
+    found = re.findall(r"(converges|cycles|diverges) +(\d+) +(0\.\d+) +(0\.\d+)\n", done.stdout)
+    counts = {kind: int(count) for kind, count, _, _ in found}
+    limits = {kind: (float(low), float(high)) for kind, _, low, high in found}
+    assert sum(counts.values()) == 1000
+    limit, spacing = 2 / (6 + math.sqrt(32)), 0.24 / 999
+    assert limits["converges"][0] == 0.01
+    assert limit - spacing - 1e-5 <= limits["converges"][1] <= limit <= limits["cycles"][0] <= limit + spacing + 1e-5
+    assert counts["converges"] == 673
+    assert 0.21 < limits["diverges"][0] < 0.22
+    assert limits["diverges"][1] == 0.25
     for line in (
-        r"1,000 runs over learn_rate",
-        r"2 / 11\.656854 = 0\.171573 converge to \(1, 1\)",
-        r"converges +673 +0\.01000 +0\.17144",
-        r"0\.21997 +diverges +not finite in iteration 10\n",
-        r"0\.25000 +diverges +not finite in iteration 8\n",
-        r"run 999, iteration 8: square\(-2\.15611345\d+e\+207\) = inf, at .*rates\.py:\d+",
+        r"2 / 11\.656854 = 0\.171573",
+        r"0\.10009   converges    \(1\.000000000, 1\.000000000\)  \(1\.000000000, 1\.000000000\)",
+        r"0\.20003   cycles       \((1\.048050555, 0\.754698282|0\.740602400, 0\.892203598)\)",
+        r"0\.21997   diverges     not finite in iteration 10",
+        r"0\.25000   diverges     not finite in iteration 8",
+        r"run 999, iteration 8: square\(.*\) = inf, at .*rates\.py:\d+",
     ):
         assert re.search(line, done.stdout), line
-    # Last digits decide which of the runs come back that are thrown out of the valley.
-    found = {
-        kind: (float(low), float(high))
-        for kind, low, high in re.findall(r"(\w+) +\d+ +(0\.\d+) +(0\.\d+)", done.stdout)
-    }
-    assert found["cycles"][0] == 0.17168
-    assert 0.21 < found["cycles"][1] < 0.23
-    assert 0.21 < found["diverges"][0] < 0.22
-    assert found["diverges"][1] == 0.25
     assert pictures(tmp_path) == ["rates.png"]
+    without = run("rates.py", "--out", str(tmp_path / "none"), hidden=("matplotlib", "matplotlib.pyplot"))
+    assert without.returncode == 0, without.stderr
+    assert "none drawn: pictures need matplotlib" in without.stdout
 
 
 def test_rates_finds_the_limits() -> None:
