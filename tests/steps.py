@@ -12,6 +12,8 @@ import pytest
 import dualtape as dt
 from dualtape import _core
 
+START = (2.0, 2.0)  # of the key terms
+
 
 def valley(x1: Any, x2: Any) -> Any:
     """The loss of the key terms."""
@@ -95,6 +97,12 @@ def alone(step: Any, start: Any, runs: Any, index: Any, **options: Any) -> Any:
     taken = start.__code__.co_varnames[: start.__code__.co_argcount] if callable(start) else ()
     state = start(**{name: swept.pop(name) for name in taken}) if callable(start) else start
     return dt.loop(step, state, record_every=runs.record_every, **swept, **options)
+
+
+def assert_each_as_alone(step: Any, start: Any, runs: Any, indices: Any = None, **options: Any) -> None:
+    """Runs of a sweep are those of loops of their own."""
+    for index in np.ndindex(runs.shape) if indices is None else indices:
+        assert_same_run(runs[index], alone(step, start, runs, index, **options))
 
 
 def count_traces(patch: pytest.MonkeyPatch) -> list[int]:

@@ -172,7 +172,8 @@ PROGRAM = """
     import sys
     import numpy as np
     import dualtape as dt
-    dt.loops._drive.SLICE = 0.01
+    from dualtape.loops import _drive
+    _drive.SLICE = 0.01
     def loss(w):
         return ((w * w - 2.0) ** 2).sum()
     def step(state, rate, iteration):

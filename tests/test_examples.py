@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import dualtape as dt
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -54,6 +59,54 @@ def test_key_terms(tmp_path: Path) -> None:
     ):
         assert re.search(line, done.stdout), line
     assert pictures(tmp_path) == ["gradient_field.png", "learning_rate.png", "loss.png", "training_path.png"]
+
+
+def test_rates(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("rates.py", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"(converges|cycles|diverges) +(\d+) +(0\.\d+) +(0\.\d+)\n", done.stdout)
+    counts = {kind: int(count) for kind, count, _, _ in found}
+    limits = {kind: (float(low), float(high)) for kind, _, low, high in found}
+    assert sum(counts.values()) == 1000
+    limit, spacing = 2 / (6 + math.sqrt(32)), 0.24 / 999
+    assert limits["converges"][0] == 0.01
+    assert limit - spacing - 1e-5 <= limits["converges"][1] <= limit <= limits["cycles"][0] <= limit + spacing + 1e-5
+    assert counts["converges"] == 673
+    assert 0.21 < limits["diverges"][0] < 0.22
+    assert limits["diverges"][1] == 0.25
+    for line in (
+        r"2 / 11\.656854 = 0\.171573",
+        r"0\.10009   converges    \(1\.000000000, 1\.000000000\)  \(1\.000000000, 1\.000000000\)",
+        r"0\.20003   cycles       \((1\.048050555, 0\.754698282|0\.740602400, 0\.892203598)\)",
+        r"0\.21997   diverges     not finite in iteration 10",
+        r"0\.25000   diverges     not finite in iteration 8",
+        r"run 999, iteration 8: square\(.*\) = inf, at .*rates\.py:\d+",
+    ):
+        assert re.search(line, done.stdout), line
+    assert pictures(tmp_path) == ["rates.png"]
+    without = run("rates.py", "--out", str(tmp_path / "none"), hidden=("matplotlib", "matplotlib.pyplot"))
+    assert without.returncode == 0, without.stderr
+    assert "none drawn: pictures need matplotlib" in without.stdout
+
+
+def test_rates_finds_the_limits() -> None:
+    """At rates whose ends are known, the example's step, and its judgement."""
+    example = runpy.run_path(str(EXAMPLES / "rates.py"))
+    assert example["stability_limit"]() == pytest.approx(2 / (6 + 32**0.5), rel=1e-14)
+    rates = [0.1, 0.1715, 0.172, 0.2, 0.21, 0.22, 0.25, 0.3]
+    runs = dt.sweep(
+        example["step"], example["START"], iterations=5000, over=dt.grid(learn_rate=rates), record_every=1000
+    )
+    assert example["kinds_of"](runs).tolist() == ["converges"] * 2 + ["cycles"] * 3 + ["diverges"] * 3
+    assert runs.iterations[5:].tolist() == [10, 8, 7]
+    (before, _), (after, _) = runs.value["before"], runs.state
+    np.testing.assert_allclose(after[:2], 1, atol=1e-6)
+    cycles = np.sort(np.stack([before[2:5], after[2:5]], axis=1))
+    np.testing.assert_allclose(
+        cycles, [[0.9792, 1.0173], [0.740782152844, 1.048072229156], [0.6841, 1.0398]], atol=5e-5
+    )
+    np.testing.assert_allclose(cycles[1], [0.740782152844, 1.048072229156], atol=1e-11)
 
 
 def test_digits(tmp_path: Path) -> None:

@@ -1,18 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""dt.loop: the runs of the key terms, trees of states and values, hyperparameters of every kind, minibatches, records,
-stopping, progress and Ctrl-C. Where a loop in plain Python is the judge, bits are compared."""
+"""dt.loop: trees of states and values, decisions, stopping, records, random numbers. Where a loop in plain Python is
+the judge, bits are compared. What a step is given is in test_loop_inputs.py, mistakes are in test_loop_errors.py."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import math
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from steps import (
+    START,
     assert_same_bits,
     assert_same_run,
     backtracking,
@@ -29,8 +22,6 @@ from steps import (
     descent,
     leaves,
     noisy,
-    valley,
-    valley_and_slopes,
 )
 
 import dualtape as dt
@@ -49,153 +40,6 @@ class Layer:
     W: Any
     b: Any
     kind: str = dataclasses.field(default="relu", metadata={"static": True})
-
-
-# ---- the key terms, with the numbers of shared/matlab.md --------------------------------------------------------
-
-# name -> (learning rate, iteration -> (loss before, x1, x2, loss after))
-KEY_TERMS: dict[str, tuple[Any, dict[int, tuple[float, float, float, float]]]] = {
-    "rate 0.1": (
-        0.1,
-        {
-            1: (5, 0.19999999999999996, 2.4, 6.2096),
-            2: (6.2096, 0.54879999999999995, 1.928, 2.8501200671604741),
-            10: (0.0325145890957299, 1.1649898865343433, 1.4166358606526188, 0.030754113524818587),
-            50: (0.0028543384903639115, 1.0480130989059362, 1.117544277502613, 0.002674390196684388),
-            100: (9.7863024903159214e-05, 1.0088382026363243, 1.0213919187601477, 9.1344502139361692e-05),
-        },
-    ),
-    "rate 0.2": (
-        0.2,
-        {
-            1: (5, -1.6000000000000001, 2.7999999999999998, 6.8176000000000005),
-            2: (6.8176000000000005, -0.86719999999999919, 2.7040000000000002, 7.2965999219245079),
-            10: (0.040168824961335017, 0.82474240741726401, 0.62941966375470859, 0.033293870226555188),
-            50: (0.12052881799260262, 0.73918047881584936, 0.88532037154783327, 0.18290212406616899),
-            100: (0.12034984420976809, 0.74077812798442277, 0.89232438153384408, 0.18523779887377523),
-        },
-    ),
-    "decay": (
-        dt.schedules.time_based_decay(0.2, 0.01),
-        {
-            1: (5, -1.5643564356435644, 2.7920792079207919, 6.6948579700360753),
-            2: (6.6948579700360753, -0.98186113553604348, 2.6568367960849666, 6.7932963319331554),
-            10: (0.061718141744522344, 0.8200340367894543, 0.54261217593906641, 0.049247120205089048),
-            50: (0.00040351159548515891, 0.98234696413548461, 0.95759776904243332, 0.00036650501167668164),
-            100: (6.766721210579963e-06, 0.99768004293670065, 0.99440287792450088, 6.3087805718056583e-06),
-        },
-    ),
-    "decay from k - 1": (
-        lambda iteration: 0.2 / (1 + 0.01 * (iteration - 1)),
-        {
-            1: (5, -1.6000000000000001, 2.7999999999999998, 6.8176000000000005),
-            2: (6.8176000000000005, -0.87445544554455368, 2.7049504950495051, 7.2782625896806028),
-            10: (0.0692573303830567590, 0.80200623573294672, 0.51322271232388716, 0.056099266120471898),
-            50: (0.00043378423781941021, 0.98170497479951779, 0.95606381271407692, 0.0003937033244202298),
-            100: (7.0881175043577121e-06, 0.99762603299268759, 0.99427266292145455, 6.6060207563587772e-06),
-        },
-    ),
-}
-
-
-@pytest.mark.parametrize("contract", [True, False])
-@pytest.mark.parametrize("name", KEY_TERMS)
-def test_key_terms(name: str, contract: bool) -> None:
-    learn_rate, table = KEY_TERMS[name]
-
-    def step(state: Any, learn_rate: Any) -> Any:
-        new, loss = descent(state, learn_rate)
-        return new, {"before": loss, "x1": new[0], "x2": new[1], "after": valley(*new)}
-
-    run = dt.loop(step, (2.0, 2.0), iterations=100, learn_rate=learn_rate, contract=contract)
-    assert (run.iterations, run.stopped) == (100, "iterations")
-    for k, (before, x1, x2, after) in table.items():
-        record = {name: column[k - 1] for name, column in run.history.items()}
-        assert record["x1"] == pytest.approx(x1, abs=1e-12, rel=0)
-        assert record["x2"] == pytest.approx(x2, abs=1e-12, rel=0)
-        assert record["before"] == pytest.approx(before, rel=1e-9, abs=0)
-        assert record["after"] == pytest.approx(after, rel=1e-9, abs=0)
-    assert_same_bits(run.state, (dt.dlarray(run.history["x1"][-1]), dt.dlarray(run.history["x2"][-1])))
-
-
-def test_rate_0_2_is_best_after_23_steps_and_ends_in_a_cycle() -> None:
-    run = dt.loop(descent, (2.0, 2.0), iterations=100, learn_rate=0.2)
-    assert int(np.argmin(run.history)) == 23  # the value of iteration 24 is the loss after step 23
-    assert run.history[23] == pytest.approx(0.0060942703, rel=1e-8)
-    far = dt.loop(descent, (2.0, 2.0), iterations=10_000, learn_rate=0.2, record_every=1).history
-    np.testing.assert_allclose(sorted(far[-2:]), [0.120344927966, 0.185227881034], rtol=1e-10)
-    np.testing.assert_array_equal(far[-2:], far[-4:-2])
-
-
-def sgdm(state: Any, learn_rate: Any, momentum: Any = 0.9) -> Any:
-    x, velocity = state
-    _, *slopes = dt.dlfeval(valley_and_slopes, *x)
-    x, velocity = dt.sgdmupdate(x, tuple(slopes), velocity, learn_rate, momentum)
-    return (x, velocity), valley(*x)
-
-
-def rmsprop(state: Any, learn_rate: Any) -> Any:
-    x, average = state
-    _, *slopes = dt.dlfeval(valley_and_slopes, *x)
-    x, average = dt.rmspropupdate(x, tuple(slopes), average, learn_rate, 0.9)
-    return (x, average), valley(*x)
-
-
-def adam(epsilon_mode: str) -> Callable[..., Any]:
-    def step(state: Any, learn_rate: Any, iteration: Any) -> Any:
-        x, g, g2 = state
-        _, *slopes = dt.dlfeval(valley_and_slopes, *x)
-        x, g, g2 = dt.adamupdate(x, tuple(slopes), g, g2, iteration, learn_rate, epsilon_mode=epsilon_mode)
-        return (x, g, g2), valley(*x)
-
-    return step
-
-
-ZERO, START = (0.0, 0.0), (2.0, 2.0)
-OPTIMIZERS = {
-    "sgdm": (
-        sgdm,
-        (START, ZERO),
-        0.01,
-        (1.82, 2.04, 2.29140176),
-        (0.990249801890134, 0.982953662118219, 1.00631206318675e-4),
-    ),
-    "sgdm 0.1": (
-        sgdm,
-        (START, ZERO),
-        0.1,
-        (0.2, 2.4, 6.2096),
-        (1.02351415338759, 1.05866829611671, 6.75838617908514e-4),
-    ),
-    "rmsprop": (
-        rmsprop, (START, ZERO), 0.01, (1.96837722345387, 2.03162277635168, None),
-        (1.39799998871564, 2.07519897026659, 0.172995423481777),
-    ),
-    "adam": (
-        adam("standard"), (START, ZERO, ZERO), 0.1, (1.90000000005556, 2.09999999975, None),
-        (1.05770841842613, 1.1345282181228, 0.00357930529665039),
-    ),
-    "adam of MATLAB": (
-        adam("hat"), (START, ZERO, ZERO), 0.1, (1.90000000175682, 2.09999999209431, None),
-        (1.05770842238015, 1.1345282299688, 0.00357930586289829),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers(name: str) -> None:
-    step, start, learn_rate, first, last = OPTIMIZERS[name]
-    tolerance = 1e-7 if name == "sgdm 0.1" else 1e-9  # that one overshoots far, and roundings grow with it
-    for iterations, wanted in ((1, first), (100, last)):
-        run = dt.loop(step, start, iterations=iterations, learn_rate=learn_rate)
-        for got, want in zip((*leaves(run.state[0]), leaves(run.value)[0]), wanted, strict=True):
-            assert want is None or got == pytest.approx(want, rel=tolerance)
-    assert_same_run(*by_hand(step, start, iterations=30, learn_rate=learn_rate))
-
-
-def test_sgdm_without_momentum_is_gradient_descent() -> None:
-    run = dt.loop(sgdm, (START, ZERO), iterations=100, learn_rate=0.1, momentum=0.0)
-    assert_same_bits(run.state[0], dt.loop(descent, START, iterations=100, learn_rate=0.1).state)
 
 
 # ---- states and values ------------------------------------------------------------------------------------------
@@ -314,142 +158,6 @@ def test_one_iteration() -> None:
     compiled, plain = by_hand(lambda x: (x * 0.5, x), 2.0, iterations=1)
     assert_same_run(compiled, plain)
     assert float(compiled.state) == 1.0
-
-
-# ---- hyperparameters --------------------------------------------------------------------------------------------
-
-S = dt.schedules
-SCHEDULES: dict[str, Any] = {
-    "constant": S.constant(0.1),
-    "time_based_decay": S.time_based_decay(0.2, 0.01),
-    "piecewise": S.piecewise(0.1, 0.5, 10),
-    "exponential": S.exponential(0.1, 0.97),
-    "polynomial": S.polynomial(0.1, 40),
-    "warm_up": S.warm_up(0.1, 5),
-    "chain": S.chain(S.warm_up(0.1, 5), S.cosine(0.1, 40)),
-    "per_epoch": S.per_epoch(S.piecewise(0.1, 0.5, 3), 7),
-    "cosine": S.cosine(0.1, 10),
-    "cyclical": S.cyclical(0.1, 2.0, 10),
-    "one_cycle": S.one_cycle(0.1, 60),
-    "lambda": lambda iteration: 0.1 / iteration**0.5,
-    "two paths": lambda iteration: 0.1 if iteration < 20 else 0.02,
-    "every third": lambda iteration: 0.1 if iteration % 3 == 0 else 0.05,
-    "math": lambda iteration: 0.1 * math.exp(-0.05 * iteration),
-    "math after a while": lambda iteration: 0.1 if iteration < 25 else math.sqrt(1 / iteration) / 10,
-    "list": lambda iteration, table=[0.1 / k for k in range(1, 61)]: table[int(iteration) - 1],
-    "numpy": lambda iteration: 0.1 * np.exp(-0.05 * iteration),
-    "a number": lambda iteration: 0.05,
-}
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules(name: str) -> None:
-    """The bits are those of the loop in Python, and of one that calls the schedule itself."""
-    schedule = SCHEDULES[name]
-    compiled, plain = by_hand(descent, START, iterations=60, learn_rate=schedule)
-    assert_same_run(compiled, plain)
-    x: Any = tuple(map(dt.dlarray, START))
-    for iteration in range(1, 61):
-        x, loss = descent(x, schedule(float(iteration)))
-        assert float(loss) == pytest.approx(compiled.history[iteration - 1], rel=1e-11)
-
-
-def test_a_function_that_looks_up_is_a_table_before_paths_are_too_many() -> None:
-    rates = np.linspace(0.01, 0.1, 3000).tolist()
-    compiled, plain = by_hand(descent, START, iterations=3000, learn_rate=lambda k: rates[int(k) - 1], record_every=300)
-    assert_same_run(compiled, plain)
-
-
-def test_functions_of_iterations_may_return_arrays_and_trees() -> None:
-    def step(x: Any, scale: Any) -> Any:
-        return x * scale["a"] + scale["b"][0], scale["b"]
-
-    for power in (lambda k: k**-0.5, lambda k: math.exp(-float(k))):
-        compiled, plain = by_hand(
-            step, np.ones(3), iterations=9, scale=lambda k, power=power: {"a": power(k), "b": [np.arange(3.0) / k]}
-        )
-        assert_same_run(compiled, plain)
-
-
-def test_functions_take_other_hyperparameters_by_name() -> None:
-    wanted = [3.0 * 0.5**k / k for k in range(1, 10)]
-    for half in (0.5, lambda k: 0.5, lambda k: math.exp(math.log(0.5))):
-        compiled, plain = by_hand(
-            lambda x, rate: (x + rate, rate),
-            0.0,
-            iterations=9,
-            rate=lambda k, base, half: base * half**k / k,  # before those that it needs
-            base=3.0,
-            half=half,
-        )
-        assert_same_run(compiled, plain)
-        np.testing.assert_allclose(compiled.history, wanted, rtol=1e-14)
-
-
-def test_a_table_takes_hyperparameters_too() -> None:
-    compiled, plain = by_hand(
-        lambda x, rate: (x + rate, rate),
-        0.0,
-        iterations=5,
-        rate=lambda k, base, cut: base * math.exp(-float(cut) * k),
-        base=3.0,
-        cut=lambda k: 0.1 * k,
-    )
-    assert_same_run(compiled, plain)
-    np.testing.assert_allclose(compiled.history, [3 * math.exp(-0.1 * k * k) for k in range(1, 6)], rtol=1e-14)
-
-
-def test_hyperparameters_are_numbers_arrays_and_trees() -> None:
-    def step(x: Any, scale: Any, layers: Any, flag: Any, nothing: Any, count: Any) -> Any:
-        assert nothing is None
-        y = x * scale + layers[0].W.sum() * layers[1]["b"]
-        if flag:
-            y = y / count
-        return y, y.sum()
-
-    for flag in (True, False):
-        compiled, plain = by_hand(
-            step,
-            np.arange(3.0),
-            iterations=7,
-            scale=np.array([0.5, 0.25, 1.0]),
-            layers=[Layer(np.ones((2, 2)), 0.0), {"b": 0.125}],
-            flag=flag,
-            nothing=None,
-            count=2,
-        )
-        assert_same_run(compiled, plain)
-
-
-def test_numbers_take_the_dtype_of_what_they_meet() -> None:
-    def step(x: Any, rate: Any, schedule: Any, iteration: Any) -> Any:
-        return x * rate + schedule / iteration, (x * rate).sum()
-
-    for schedule in (lambda k: 0.1 / k, lambda k: 0.1 / math.sqrt(k)):
-        compiled, plain = by_hand(step, np.ones(3, np.float32), iterations=9, rate=0.7, schedule=schedule)
-        assert_same_run(compiled, plain)
-        assert compiled.state.dtype == np.float32
-        assert compiled.history.dtype == np.float32
-
-
-def test_iteration_counts_from_one() -> None:
-    run = dt.loop(lambda x, iteration: (x + iteration, iteration), 0.0, iterations=5)
-    np.testing.assert_array_equal(run.history, [1, 2, 3, 4, 5])
-    assert float(run.state) == 15
-
-
-def test_parameters_with_defaults_and_keywords() -> None:
-    def step(x: Any, *, rate: Any = 0.5, **rest: Any) -> Any:
-        return x * rate + rest.get("shift", 0.0), rest["iteration"]
-
-    assert float(dt.loop(step, 1.0, iterations=2).state) == 0.25
-    assert float(dt.loop(step, 1.0, iterations=2, rate=1.0, shift=3.0).state) == 7.0
-
-
-def test_a_step_without_decisions_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    traces = count_traces(monkeypatch)
-    dt.loop(lambda x, rate, iteration: x * rate / iteration, 1.0, iterations=1000, rate=lambda k: 0.999**k)
-    assert len(traces) == 1
 
 
 # ---- decisions --------------------------------------------------------------------------------------------------
@@ -588,74 +296,6 @@ def test_only_the_state_must_be_finite() -> None:
     assert np.isinf(run.history[2])
 
 
-# ---- minibatches ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shuffle", [None, 0, 7])
-@pytest.mark.parametrize("size", [1, 3, 5, 10, None])
-def test_an_epoch_sees_each_row_once(size: int | None, shuffle: int | None) -> None:
-    """The rows that are left over at the end of an epoch are left out."""
-    data = np.arange(10.0)
-    compiled, plain = by_hand(
-        lambda x, batch: (x + batch.sum(), batch), 0.0, iterations=20, data=data, batch_size=size, shuffle=shuffle
-    )
-    assert_same_run(compiled, plain)
-    size = size or 10
-    orders = []
-    for epoch in range(20 // (10 // size)):
-        rows = compiled.history[epoch * (10 // size) : (epoch + 1) * (10 // size)].ravel()
-        assert len(set(rows)) == 10 // size * size
-        orders.append(tuple(rows))
-    if shuffle is None:
-        assert set(orders) == {tuple(data[: 10 // size * size])}
-    else:
-        assert len(set(orders)) == len(orders)  # another order in each epoch
-
-
-def test_batches_are_trees() -> None:
-    rng = np.random.default_rng(0)
-    data = {"x": rng.normal(size=(12, 2, 3)), "y": [np.arange(12) % 3, rng.normal(size=12).astype(np.float32) > 0]}
-
-    def step(w: Any, batch: Any) -> Any:
-        assert batch["x"].shape == (4, 2, 3)
-        return w + (batch["x"] * 0.1).sum(axis=0), (batch["y"][0], batch["y"][1])
-
-    compiled, plain = by_hand(step, np.zeros((2, 3)), iterations=7, data=data, batch_size=4, shuffle=3)
-    assert_same_run(compiled, plain)
-    assert leaves(compiled.value)[0].dtype == np.int64
-    assert leaves(compiled.value)[1].dtype == np.bool_
-
-
-def test_seeds_of_the_order() -> None:
-    def order(shuffle: int) -> Any:
-        return dt.loop(
-            lambda x, batch: (x, batch), 0.0, iterations=5, data=np.arange(50.0), batch_size=10, shuffle=shuffle
-        ).history
-
-    assert_same_bits(order(1), order(1))
-    assert (order(1) != order(2)).any()
-
-
-def test_the_order_is_the_same_on_every_machine() -> None:
-    run = dt.loop(lambda x, batch: (x, batch), 0.0, iterations=2, data=np.arange(8.0), batch_size=4, shuffle=0)
-    rows = [_core.batch_rows(8, 4, 0, k) for k in (1, 2)]
-    np.testing.assert_array_equal(run.history, rows)
-
-
-def test_epochs_and_schedules_meet() -> None:
-    compiled, plain = by_hand(
-        lambda w, batch, rate: (w + rate * batch.sum(), rate),
-        0.0,
-        iterations=9,
-        data=np.arange(6.0),
-        batch_size=2,
-        shuffle=1,
-        rate=S.per_epoch(S.piecewise(0.1, 0.5, 1), 3),
-    )
-    assert_same_run(compiled, plain)
-    np.testing.assert_allclose(compiled.history, np.repeat([0.1, 0.05, 0.025], 3))
-
-
 # ---- random numbers ---------------------------------------------------------------------------------------------
 
 
@@ -665,108 +305,6 @@ def test_random_numbers() -> None:
     assert len(set(compiled.history)) == 50
     other = dt.loop(noisy, 0.0, iterations=50, scale=1.0, seed=4)
     assert (other.history[1:] != compiled.history[1:]).all()
-
-
-# ---- progress and Ctrl-C ----------------------------------------------------------------------------------------
-
-
-def slow(x: Any, iteration: Any) -> Any:
-    """A step whose million iterations take longer than a slice."""
-    for _ in range(20):
-        x = dt.numpy.sin(x) + 1e-3
-    return x, iteration
-
-
-def test_progress_is_told() -> None:
-    calls: list[tuple[int, int]] = []
-    dt.loop(slow, 0.5, iterations=1_500_000, progress=lambda done, total: calls.append((done, total)))
-    assert len(calls) > 1
-    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
-    assert calls[-1] == (1_500_000, 1_500_000)
-    calls.clear()
-    dt.loop(slow, 0.5, iterations=3, progress=lambda done, total: calls.append((done, total)), compiled=False)
-    assert calls == [(1, 3), (2, 3), (3, 3)]
-
-
-def test_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("tqdm")
-    for compiled in (True, False):
-        dt.loop(slow, 0.5, iterations=10, progress=True, compiled=compiled)
-        assert "it" in capsys.readouterr().err
-
-
-def test_no_progress_bar_without_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    with pytest.raises(ImportError, match=r"loop: progress=True shows a bar of tqdm.*pip install dualtape\[progress\]"):
-        dt.loop(slow, 0.5, iterations=10, progress=True)
-
-
-def interrupt(done: int, total: int) -> None:
-    raise KeyboardInterrupt
-
-
-def test_ctrl_c_gives_what_there_is() -> None:
-    run = dt.loop(slow, 0.5, iterations=10**12, record_every=100_000_000, progress=interrupt)
-    assert run.stopped == "interrupted"
-    assert run.iterations > 1
-    assert float(run.value) == run.iterations
-    assert_same_bits(run.state, dt.loop(slow, 0.5, iterations=run.iterations).state)
-    assert not _core.is_tracing()
-
-
-def test_ctrl_c_in_python() -> None:
-    def at_three(done: int, total: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
-    run = dt.loop(slow, 0.5, iterations=10, progress=at_three, compiled=False)
-    assert (run.stopped, run.iterations) == ("interrupted", 3)
-    np.testing.assert_array_equal(run.history, [1, 2, 3])
-
-
-def test_other_errors_of_the_progress_are_errors() -> None:
-    def broken(done: int, total: int) -> None:
-        raise OSError("no terminal")
-
-    for compiled in (True, False):
-        with pytest.raises(OSError, match="no terminal"):
-            dt.loop(slow, 0.5, iterations=10, progress=broken, compiled=compiled)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal of POSIX")
-def test_a_real_ctrl_c() -> None:
-    program = """
-        import signal
-        import numpy as np
-        import dualtape as dt
-        # A shell that starts the tests in the background has them ignore the signal.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        def step(x, iteration):
-            return dt.numpy.sin(x) + 1e-3, iteration
-        print("ready", flush=True)
-        run = dt.loop(step, 0.5, iterations=10**12, record_every=None)
-        print(run.stopped, run.iterations == float(run.value), run.iterations > 0)
-        runs = dt.sweep(step, lambda x: x, iterations=10**12, over=dt.grid(x=np.linspace(0, 1, 2000)))
-        print(sorted(set(runs.stopped.tolist())), (runs.iterations == runs.value)[runs.iterations > 0].all())
-    """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        lines = []
-        for _ in range(2):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.7)
-            process.send_signal(signal.SIGINT)
-            watchdog = threading.Timer(60, process.kill)  # a line that never comes must not hold up the others
-            watchdog.start()
-            lines.append(process.stdout.readline().strip())
-            watchdog.cancel()
-        assert process.wait(20) == 0
-    assert lines == ["interrupted True True", "['interrupted'] True"]
 
 
 # ---- nothing is left open ---------------------------------------------------------------------------------------

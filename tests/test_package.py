@@ -67,3 +67,14 @@ def test_import_brings_no_optional_package() -> None:
     code = f"import sys, dualtape; print([m for m in {optional} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_import_brings_nothing_heavy() -> None:
+    """What NumPy has not imported already and takes as long as half of this package; tools/import_time.py measures."""
+    heavy = ("json", "zipfile", "pathlib", "hashlib", "random", "threading", "concurrent.futures", "numpy.typing")
+    code = (
+        f"import sys, numpy; before = set(sys.modules); import dualtape; "
+        f"print([m for m in {heavy} if m in sys.modules and m not in before])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

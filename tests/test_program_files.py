@@ -19,7 +19,7 @@ from steps import assert_same_bits
 
 import dualtape as dt
 from dualtape import _core
-from dualtape.program import MAGIC
+from dualtape._program_files import MAGIC
 
 Pair = namedtuple("Pair", ["first", "second"])
 

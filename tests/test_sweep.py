@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""dt.sweep: where gradient descent converges, cycles and diverges; runs that stop at different times; decisions that
-runs take differently; starts and hyperparameters that are swept. The judge is one loop for each run, to the bit."""
+"""dt.sweep: starts and hyperparameters that are swept, runs that stop at different times, decisions that runs take
+differently. The judge is one loop for each run, to the bit."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from steps import (
-    alone,
-    assert_same_bits,
+    START,
+    assert_each_as_alone,
     assert_same_run,
     backtracking,
     branching,
@@ -25,142 +23,8 @@ from steps import (
     valley,
     valley_and_slopes,
 )
-from test_examples import pictures
-from test_examples import run as run_example
 
 import dualtape as dt
-from dualtape import _core
-
-START = (2.0, 2.0)
-
-
-def assert_each_as_alone(step: Any, start: Any, runs: Any, indices: Any = None, **options: Any) -> None:
-    """Runs of a sweep are those of loops of their own."""
-    for index in np.ndindex(runs.shape) if indices is None else indices:
-        assert_same_run(runs[index], alone(step, start, runs, index, **options))
-
-
-# ---- the key terms: where it converges, cycles and diverges -----------------------------------------------------
-
-
-def test_bifurcations_of_the_key_terms() -> None:
-    """The facts of shared/matlab.md, section 2.2."""
-    rates = np.array([0.01, 0.1, 0.17, 0.1715, 0.172, 0.18, 0.2, 0.21, 0.22, 0.25, 0.30])
-    runs = dt.sweep(descent, START, iterations=5000, over=dt.grid(learn_rate=rates), record_every=1)
-    assert runs.stopped.tolist() == ["iterations"] * 8 + ["nonfinite"] * 3
-    assert runs.iterations.tolist() == [5000] * 8 + [10, 8, 7]
-    x1, x2 = runs.state
-    np.testing.assert_allclose(x1[:3], 1, atol=1e-7)
-    np.testing.assert_allclose(x2[:3], 1, atol=1e-7)
-    assert abs(x1[3] - 1) < 0.01  # slow, so near to the limit
-    # Beyond 2 / 11.656854 there are two points, visited in turn.
-    losses = runs.history[:, -4:]
-    np.testing.assert_allclose(losses[4:8, 2:], losses[4:8, :2], rtol=1e-5)
-    assert (np.abs(losses[4:8, 3] - losses[4:8, 2]) > 1e-6).all()
-    more = dt.sweep(descent, START, iterations=4999, over=dt.grid(learn_rate=rates[4:8]))
-    cycles = np.sort(np.stack([more.state[0], x1[4:8]]), axis=0).T
-    np.testing.assert_allclose(cycles[0], [0.9792, 1.0173], atol=5e-5)
-    np.testing.assert_allclose(cycles[2], [0.740782152844, 1.048072229156], atol=1e-11)
-    np.testing.assert_allclose(cycles[3], [0.6841, 1.0398], atol=5e-5)
-
-
-def test_the_example_of_a_thousand_rates(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    done = run_example("rates.py", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    found = re.findall(r"(converges|cycles|diverges) +(\d+) +(0\.\d+) +(0\.\d+)\n", done.stdout)
-    counts = {kind: int(count) for kind, count, _, _ in found}
-    limits = {kind: (float(low), float(high)) for kind, _, low, high in found}
-    assert sum(counts.values()) == 1000
-    limit, spacing = 2 / (6 + math.sqrt(32)), 0.24 / 999
-    assert limits["converges"][0] == 0.01
-    assert limit - spacing - 1e-5 <= limits["converges"][1] <= limit <= limits["cycles"][0] <= limit + spacing + 1e-5
-    assert counts["converges"] == 673
-    assert 0.21 < limits["diverges"][0] < 0.22
-    assert limits["diverges"][1] == 0.25
-    for line in (
-        r"2 / 11\.656854 = 0\.171573",
-        r"0\.10009   converges    \(1\.000000000, 1\.000000000\)  \(1\.000000000, 1\.000000000\)",
-        r"0\.20003   cycles       \((1\.048050555, 0\.754698282|0\.740602400, 0\.892203598)\)",
-        r"0\.21997   diverges     not finite in iteration 10",
-        r"0\.25000   diverges     not finite in iteration 8",
-        r"run 999, iteration 8: square\(.*\) = inf, at .*rates\.py:\d+",
-    ):
-        assert re.search(line, done.stdout), line
-    assert pictures(tmp_path) == ["rates.png"]
-    without = run_example("rates.py", "--out", str(tmp_path / "none"), hidden=("matplotlib", "matplotlib.pyplot"))
-    assert without.returncode == 0, without.stderr
-    assert "none drawn: pictures need matplotlib" in without.stdout
-
-
-def test_diverging_runs_stop_alone_and_say_why() -> None:
-    rates = [0.1, 0.22, 0.25, 0.2, 0.30]
-    runs = dt.sweep(descent, START, iterations=5000, over=dt.grid(learn_rate=rates))
-    plain = dt.sweep(descent, START, iterations=20, over=dt.grid(learn_rate=rates), compiled=False)
-    assert runs.stopped.tolist() == ["iterations", "nonfinite", "nonfinite", "iterations", "nonfinite"]
-    assert runs.iterations.tolist() == [5000, 10, 8, 5000, 7]
-    assert np.isfinite(np.stack(runs.state)).all()
-    for run in np.flatnonzero(runs.stopped == "nonfinite"):
-        # the last finite state is that of the iteration before
-        one = dt.loop(descent, START, iterations=int(runs.iterations[run]) - 1, learn_rate=rates[run])
-        assert_same_bits([leaf[run] for leaf in runs.state], [np.asarray(leaf) for leaf in one.state])
-        line = valley.__code__.co_firstlineno + 2
-        for found in (runs, plain):
-            text = found.why(int(run))
-            assert f"run {run}, iteration {runs.iterations[run]}: " in text
-            assert f"{valley.__code__.co_filename}:{line}" in text
-            assert "inf" in text
-    assert "square" in runs.why(1)
-    assert not _core.is_tracing()
-
-
-def test_why_sees_the_operation_that_breaks_first() -> None:
-    def step(x: Any, a: Any) -> Any:
-        y = dt.numpy.log(x - a)  # breaks for a = 3 in the fourth iteration
-        return x - 1 + 0 * y
-
-    runs = dt.sweep(step, 7.0, iterations=6, over=dt.grid(a=[-5.0, 3.0, 0.5]))
-    assert runs.stopped.tolist() == ["iterations", "nonfinite", "iterations"]
-    assert runs.iterations.tolist() == [6, 5, 6]
-    line = step.__code__.co_firstlineno + 1
-    assert runs.why(1).startswith("run 1, iteration 5: log(0) = -inf, at ")
-    assert runs.why(1).endswith(f"test_sweep.py:{line}")
-
-
-def test_why_with_paths_tables_and_batches() -> None:
-    def step(x: Any, rate: Any, batch: Any, scale: Any) -> Any:
-        x = x * scale if rate > 1 else x / rate
-        return x + 0 * batch.sum()
-
-    runs = dt.sweep(
-        step,
-        1.0,
-        iterations=50,
-        over=dt.grid(rate=[0.5, 1e-80, 2.0]),
-        scale=lambda k: math.exp(-float(k)),
-        data=np.arange(6.0),
-        batch_size=2,
-        shuffle=1,
-    )
-    assert runs.stopped.tolist() == ["iterations", "nonfinite", "iterations"]
-    line = step.__code__.co_firstlineno + 1
-    assert f"iteration {runs.iterations[1]}: true_divide(1e+240" in runs.why(1)
-    assert runs.why(1).endswith(f":{line}")
-
-
-def test_a_swept_optimizer() -> None:
-    def step(state: Any, learn_rate: Any, decay: Any, iteration: Any) -> Any:
-        x, g, g2 = state
-        _, *slopes = dt.dlfeval(valley_and_slopes, *x)
-        x, g, g2 = dt.adamupdate(x, tuple(slopes), g, g2, iteration, learn_rate, decay)
-        return (x, g, g2), valley(*x)
-
-    start = (START, (0.0, 0.0), (0.0, 0.0))
-    over = dt.grid(learn_rate=np.geomspace(1e-3, 0.5, 5), decay=[0.0, 0.9])
-    runs = dt.sweep(step, start, iterations=200, over=over, record_every=50)
-    assert_each_as_alone(step, start, runs, iterations=200)
-    assert runs.value[3, 1] < 1e-2
-
 
 # ---- where runs come from ---------------------------------------------------------------------------------------
 
@@ -303,6 +167,20 @@ def test_labelled_states() -> None:
     runs = dt.sweep(step, start, iterations=20, over=dt.grid(a=[0.1, 0.5, 0.9]))
     for index, a in enumerate([0.1, 0.5, 0.9]):
         np.testing.assert_array_equal(runs.state[index], np.asarray(dt.loop(step, start, iterations=20, a=a).state))
+
+
+def test_a_swept_optimizer() -> None:
+    def step(state: Any, learn_rate: Any, decay: Any, iteration: Any) -> Any:
+        x, g, g2 = state
+        _, *slopes = dt.dlfeval(valley_and_slopes, *x)
+        x, g, g2 = dt.adamupdate(x, tuple(slopes), g, g2, iteration, learn_rate, decay)
+        return (x, g, g2), valley(*x)
+
+    start = (START, (0.0, 0.0), (0.0, 0.0))
+    over = dt.grid(learn_rate=np.geomspace(1e-3, 0.5, 5), decay=[0.0, 0.9])
+    runs = dt.sweep(step, start, iterations=200, over=over, record_every=50)
+    assert_each_as_alone(step, start, runs, iterations=200)
+    assert runs.value[3, 1] < 1e-2
 
 
 # ---- runs that stop at different times --------------------------------------------------------------------------
@@ -448,68 +326,6 @@ def test_random_numbers_differ_from_run_to_run() -> None:
     plain = dt.sweep(noisy, 0.0, over=over, iterations=30, record_every=1, seed=1, compiled=False)
     assert_same_run(dt.sweep(noisy, 0.0, over=over, iterations=30, record_every=1, seed=1, contract=False), plain)
     assert_same_run(runs[0], dt.loop(noisy, 0.0, iterations=30, record_every=1, seed=1, scale=1.0))
-
-
-# ---- progress and Ctrl-C ----------------------------------------------------------------------------------------
-
-
-def slow(x: Any, a: Any, iteration: Any) -> Any:
-    for _ in range(20):
-        x = dt.numpy.sin(x) + a
-    return x, iteration
-
-
-def test_progress_counts_runs() -> None:
-    calls: list[tuple[int, int]] = []
-    over = dt.grid(a=np.linspace(0, 1, 2000))
-    dt.sweep(slow, 0.5, iterations=3000, over=over, progress=lambda done, total: calls.append((done, total)))
-    assert calls[-1] == (2000, 2000)
-    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
-    calls.clear()
-    over = dt.grid(a=[0.0, 1.0])
-    dt.sweep(slow, 0.5, iterations=3, over=over, progress=lambda *call: calls.append(call), compiled=False)
-    assert calls == [(1, 2), (2, 2)]
-
-
-def test_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("tqdm")
-    dt.sweep(slow, 0.5, iterations=10, over=dt.grid(a=[0.0, 1.0]), progress=True)
-    assert "run" in capsys.readouterr().err
-
-
-def test_ctrl_c_gives_what_there_is() -> None:
-    calls = []
-
-    def interrupt(done: int, total: int) -> None:
-        calls.append(done)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-
-    def until(x: Any, value: Any, iteration: Any, a: Any) -> Any:
-        return iteration > a * 1e6
-
-    over = dt.grid(a=np.linspace(0, 1, 64))
-    runs = dt.sweep(slow, 0.5, iterations=2_000_000, over=over, until=until, lanes=8, progress=interrupt)
-    assert set(runs.stopped.tolist()) == {"until", "interrupted"}
-    assert (runs.iterations[runs.stopped == "interrupted"] < 1e6).all()
-    begun = runs.iterations > 0
-    np.testing.assert_array_equal(runs.value[begun], runs.iterations[begun])  # the value belongs to the state
-    assert np.isnan(runs.value[~begun]).all()
-    for index in (0, int(np.flatnonzero(begun)[-1])):
-        run = dt.loop(slow, 0.5, iterations=int(runs.iterations[index]), a=over.at(index)["a"])
-        assert float(run.state) == runs.state[index]
-
-
-def test_ctrl_c_in_python() -> None:
-    def interrupt(done: int, total: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    over = dt.grid(a=[0.0, 1.0, 2.0])
-    runs = dt.sweep(slow, 0.5, iterations=4, over=over, record_every=2, progress=interrupt, compiled=False)
-    assert runs.stopped.tolist() == ["iterations", "iterations", "interrupted"]
-    assert runs.iterations.tolist() == [4, 4, 0]
-    assert np.isnan(runs.history[2]).all()
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from dualtape import random, tree
+from dualtape import tree
 from dualtape._core import (
     DTypeError,
     Dual,
@@ -70,7 +70,7 @@ from dualtape.updates import (
 )
 
 if TYPE_CHECKING:
-    from dualtape import numpy, optim, plots, schedules, scipy
+    from dualtape import numpy, optim, plots, random, schedules, scipy
 else:
 
     def _later(name: str) -> ModuleType:
@@ -86,7 +86,9 @@ else:
         spec.loader.exec_module(module)
         return module
 
-    numpy, optim, plots, schedules, scipy = map(_later, ("numpy", "optim", "plots", "schedules", "scipy"))
+    numpy, optim, plots, random, schedules, scipy = map(
+        _later, ("numpy", "optim", "plots", "random", "schedules", "scipy")
+    )
 
 __all__ = [  # noqa: RUF022 - in the order of the documentation
     # MATLAB's verbs

@@ -21,7 +21,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import random
 import sys
 import types
 from collections import deque
@@ -180,7 +179,7 @@ class Captures:
         elif isinstance(value, types.MethodType):
             self._value(label, value.__func__, depth)
             self._value(f"{label}.self", value.__self__, depth)
-        elif isinstance(value, random.Random) or "numpy.random" in (getattr(type(value), "__module__", None) or ""):
+        elif is_random(value) or "numpy.random" in (getattr(type(value), "__module__", None) or ""):
             self._generator(label, value)
         else:
             self._object(label, value, depth)
@@ -257,9 +256,7 @@ class Captures:
         self._add(label, lambda: not any(link.flags.writeable for link in chain))
 
     def _generator(self, label: str, value: Any) -> None:
-        if self.watching and (
-            isinstance(value, random.Random) or hasattr(value, "bit_generator") or "get_state" in dir(value)
-        ):
+        if self.watching and (is_random(value) or hasattr(value, "bit_generator") or "get_state" in dir(value)):
             before = state_of(value)
             self._add(f"{RANDOM}{label}", lambda: state_of(value) == before)
 
@@ -287,9 +284,15 @@ def is_special(name: str, item: Any) -> bool:
     return name.startswith("__") and name.endswith("__") and isinstance(item, types.FunctionType) and name != "__init__"
 
 
+def is_random(value: Any) -> bool:
+    """Whether a value is a generator of Python's random, of which there is none before that is imported."""
+    module = sys.modules.get("random")
+    return module is not None and isinstance(value, module.Random)
+
+
 def state_of(generator: Any) -> Any:
     """What the next number of a generator depends on, as something that can be compared."""
-    if isinstance(generator, random.Random):
+    if is_random(generator):
         return generator.getstate()
     if hasattr(generator, "bit_generator"):
         return plain(generator.bit_generator.state)

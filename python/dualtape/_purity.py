@@ -17,7 +17,6 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-import random
 import re
 import sys
 import threading
@@ -177,6 +176,8 @@ class purity:
                     f"{self.function.__code__.co_filename}:{made[1]}); a program would repeat those of its trace; use "
                     "dualtape.random in a loop or sweep, or draw outside and pass the numbers in."
                 )
+        import random  # here, since importing dualtape should stay quick
+
         self.python = random.getstate()
         self.theirs = global_state()
         self.ours = own_state()
@@ -185,6 +186,8 @@ class purity:
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is not None:
             return
+        import random
+
         for library, module, same in (
             ("Python's random", random, random.getstate() == self.python),
             ("numpy.random", sys.modules.get("numpy.random"), global_state() == self.theirs),

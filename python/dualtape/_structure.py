@@ -14,8 +14,8 @@ but the list of leaves. Start reading at Structure.
 from __future__ import annotations
 
 import dataclasses
-import threading
 import weakref
+from _thread import RLock  # as functools does: threading takes longer to import than this package's trees
 from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
@@ -87,7 +87,7 @@ LEAF_STRUCTURE = Structure(LEAF, None, None, ())
 # training loop survive from one iteration to the next.
 _interned: dict[Any, weakref.ref[Structure]] = {}
 _recent: deque[Structure] = deque(maxlen=64)
-_lock = threading.RLock()
+_lock = RLock()
 
 
 def _the_leaf() -> Structure:

@@ -13,15 +13,17 @@ import warnings
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from dualtape import _core
-from dualtape._captures import Captures
 from dualtape._core import TraceError, dlarray, dlfeval
-from dualtape.program import Replayer, as_operand, check_results, is_dynamic, trace_call
+from dualtape._traced_call import Replayer, as_operand, check_results, is_dynamic, trace_call
 from dualtape.tree import flatten, leaves_with_paths
+
+if TYPE_CHECKING:
+    from dualtape._captures import Captures
 
 __all__ = ["AcceleratedFunction", "dlaccelerate"]
 
@@ -29,11 +31,13 @@ MOST_PATHS = 2000
 MOST_NOTES = 200
 
 
-class Entry(NamedTuple):
+class Entry:
     """A trace, and what it relies on."""
 
-    replayer: Replayer
-    captures: Captures
+    __slots__ = ("captures", "replayer")
+
+    def __init__(self, replayer: Replayer, captures: Captures) -> None:
+        self.replayer, self.captures = replayer, captures
 
 
 class Cache:
@@ -189,6 +193,8 @@ class AcceleratedFunction:
         return evaluated
 
     def _trace(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from dualtape._captures import Captures  # here, since importing dualtape should stay quick
+
         cache = self._cache
         try:
             core, call, _ = trace_call(self._evaluated, args, kwargs, True, where="dlaccelerate")

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from ._core import dlarray
-from ._line_search import METHODS, Point
 from ._update import check_number, ready_leaf
 from .tree import Structure, check_same, flatten, paths, unflatten
 
@@ -29,7 +28,7 @@ __all__ = ["LbfgsState", "lbfgsupdate"]
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # it holds arrays, which are neither equal nor hashable as a whole
 class LbfgsState:
     """What L-BFGS knows between updates: give the first two, the rest is filled in by :func:`lbfgsupdate`.
 
@@ -232,6 +231,8 @@ def lbfgsupdate(
     >>> x
     3.0
     """
+    from ._line_search import METHODS, Point  # here, since importing dualtape should stay quick
+
     if state is None or (isinstance(state, list | tuple) and not state):
         state = LbfgsState()
     if line_search_method not in METHODS:

@@ -24,7 +24,6 @@ from dualtape._core import ShapeError, dlarray
 
 __all__ = ["bernoulli", "exponential", "integers", "normal", "permutation", "seed", "streams", "uniform"]
 
-MOST_DRAWS = 2**31
 MOST_ELEMENTS = 2**32
 
 Size = int | tuple[int, ...] | None
@@ -50,15 +49,15 @@ def seed(number: int) -> None:
     Parameters
     ----------
     number : int
-        From 0 to 2**53.
+        From 0 to 2**53 - 1.
 
     Raises
     ------
     ValueError
         For another number.
     """
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number <= 2**53:
-        raise ValueError(f"random.seed({number!r}): the seed must be a whole number from 0 to 2**53.")
+    if not _is_whole(number) or not 0 <= number < 2**53:
+        raise ValueError(f"random.seed({number!r}): the seed must be a whole number from 0 to 2**53 - 1; 0 works.")
     _keys.seed, _keys.iteration, _keys.draws = float(number), 0.0, 0
 
 
@@ -84,27 +83,32 @@ def streams(seed: Any, stream: Any, iteration: Any) -> Iterator[None]:
         _keys.seed, _keys.stream, _keys.iteration, _keys.draws, _keys.inside = before
 
 
-def _shape(size: Size) -> tuple[int, ...]:
-    shape = () if size is None else (size,) if isinstance(size, (int, np.integer)) else tuple(size)
-    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0 for n in shape):
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
+def _shape(size: Size, parameters: tuple[Any, ...]) -> tuple[int, ...]:
+    if size is None:
+        return np.broadcast_shapes(*(np.shape(p) if getattr(p, "shape", None) is None else p.shape for p in parameters))
+    shape = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    if not all(_is_whole(n) and n >= 0 for n in shape):
         raise ShapeError(f"random(size={size!r}): the size must be None, a whole number from 0, or a tuple of such.")
     if math.prod(shape) > MOST_ELEMENTS:
         raise ShapeError(f"random(size={size!r}): at most {MOST_ELEMENTS:,} numbers come from one draw; draw in parts.")
     return tuple(map(int, shape))
 
 
-def _unit(size: Size, dtype: Any = None) -> dlarray:
-    """Uniform numbers in (0, 1), the next draw."""
+def _unit(size: Size, dtype: Any, *parameters: Any) -> dlarray:
+    """Uniform numbers in (0, 1), the next draw; without a size, as many as the parameters of the distribution."""
+    shape = _shape(size, parameters)
     if _keys.inside:
         draw = _keys.draws
         _keys.draws += 1
-        if draw >= MOST_DRAWS:
-            raise ShapeError(f"random: more than {MOST_DRAWS:,} draws in one iteration; draw arrays.")
     else:
         draw = 0
         _keys.iteration += 1.0
     return _core.random_uniform(
-        _keys.seed, _keys.stream, _keys.iteration, draw, _shape(size), np.float64 if dtype is None else dtype
+        _keys.seed, _keys.stream, _keys.iteration, draw, shape, np.float64 if dtype is None else dtype
     )
 
 
@@ -116,7 +120,7 @@ def uniform(low: Any = 0.0, high: Any = 1.0, size: Size = None, dtype: Any = Non
     low, high : number or dlarray
         The bounds; neither is ever reached where they are 0 and 1.
     size : int or tuple of int, optional
-        The shape; a scalar by default.
+        The shape; by default that of the bounds, so that scalar bounds give a scalar.
     dtype : dtype, optional
         float64, by default, or float32.
 
@@ -124,7 +128,7 @@ def uniform(low: Any = 0.0, high: Any = 1.0, size: Size = None, dtype: Any = Non
     -------
     dlarray
     """
-    unit = _unit(size, dtype)
+    unit = _unit(size, dtype, low, high)
     if _is(low, 0.0) and _is(high, 1.0):
         return unit
     return low + (high - low) * unit
@@ -145,8 +149,8 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Size = None, dtype: Any = Non
     dlarray
     """
     ops = _core.elementwise
-    radius = ops.sqrt(-2.0 * ops.log(_unit(size, dtype)))
-    standard = radius * ops.cos((2.0 * math.pi) * _unit(size, dtype))
+    radius = ops.sqrt(-2.0 * ops.log(_unit(size, dtype, loc, scale)))
+    standard = radius * ops.cos((2.0 * math.pi) * _unit(size, dtype, loc, scale))
     if _is(scale, 1.0) and _is(loc, 0.0):
         return standard
     return loc + scale * standard
@@ -154,12 +158,14 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Size = None, dtype: Any = Non
 
 def exponential(scale: Any = 1.0, size: Size = None, dtype: Any = None) -> dlarray:
     """Exponentially distributed numbers with mean `scale`; size and dtype as in :func:`uniform`."""
-    return scale * -_core.elementwise.log(_unit(size, dtype))
+    return scale * -_core.elementwise.log(_unit(size, dtype, scale))
 
 
 def bernoulli(p: Any = 0.5, size: Size = None, dtype: Any = None) -> dlarray:
     """1.0 with probability `p`, else 0.0: a mask for dropout, say. Size and dtype as in :func:`uniform`."""
-    unit = _unit(size, dtype)
+    if isinstance(p, (int, float)) and not 0 <= p <= 1:
+        raise ValueError(f"random.bernoulli({p!r}): a probability is a number from 0 to 1; 0.5 works.")
+    unit = _unit(size, dtype, p)
     return (unit < p).astype(unit.dtype)
 
 
@@ -169,17 +175,24 @@ def integers(low: int, high: int | None = None, size: Size = None) -> dlarray:
     They are float64, since integers take no part in programs; ``int(x)`` decides on one.
     """
     first, last = (0, low) if high is None else (low, high)
-    if not last > first:
-        raise ValueError(f"random.integers({low!r}, {high!r}): the range is empty; high must be above low.")
-    return first + _core.elementwise.floor(_unit(size) * (last - first))
+    given = f"random.integers({low!r})" if high is None else f"random.integers({low!r}, {high!r})"
+    if not _is_whole(first) or not _is_whole(last):
+        raise ValueError(f"{given}: bounds must be whole numbers; integers(10) works.")
+    if first >= last:
+        raise ValueError(f"{given}: the range is empty; high must be above low.")
+    if max(abs(first), abs(last)) > 2**53 or last - first > 2**52:
+        raise ValueError(f"{given}: bounds must be numbers up to 2**53 that lie at most 2**52 apart.")
+    return int(first) + _core.elementwise.floor(_unit(size, None) * float(last - first))
 
 
 def permutation(n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The numbers 0 to n - 1 in a random order, as an ndarray; outside of loops, since an order is no number."""
+    if not _is_whole(n) or n < 0:
+        raise ValueError(f"random.permutation({n!r}): n must be a whole number from 0; permutation(10) works.")
     if _keys.inside:
         raise ValueError("random.permutation: inside a step the order would be frozen; use data=... and shuffle=...")
     _keys.iteration += 1.0
-    return _core.random_permutation(n, int(_keys.seed), int(_keys.iteration))
+    return _core.random_permutation(int(n), int(_keys.seed), int(_keys.iteration))
 
 
 def _is(value: Any, number: float) -> bool:

@@ -8,17 +8,19 @@ and the data. Another loop is refused; the same one with more iterations goes on
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
-import zlib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dualtape import _core
 from dualtape.loops._step import Step, Untraceable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# json, zipfile, pathlib and hashlib are imported where a checkpoint is asked for: they take longer than all of this
+# package, and importing it should stay quick.
 
 VERSION = 1
 
@@ -32,7 +34,7 @@ def add(digest: Any, *arrays: Any) -> None:
 
 def fingerprint(program: Any, step: Step, settings: dict[str, Any], starts: list[Any]) -> str:
     """What must be equal for a run to go on."""
-    import hashlib  # here, since importing dualtape should stay quick
+    import hashlib
 
     digest = hashlib.sha256(_core.without_lines(program))
     digest.update(repr([settings[name] for name in ("values", "until", "record_every")]).encode())
@@ -65,10 +67,13 @@ class Checkpoint:
         if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
             raise ValueError(f"{where}: checkpoint_every must be a whole number from 1; got {every!r}; 1000 works.")
         self.where, self.every, self.written = where, int(every), 0
-        self.path = None if path is None else Path(path)
+        self.path: Path | None = None
         self.stored: dict[str, Any] | None = None
-        if self.path is None:
+        if path is None:
             return
+        from pathlib import Path
+
+        self.path = Path(path)
         if not self.path.parent.is_dir():
             raise FileNotFoundError(
                 f"{where}: there is no directory {self.path.parent} for the checkpoint; make it first."
@@ -77,6 +82,10 @@ class Checkpoint:
             self.stored = self.read(self.path)
 
     def read(self, path: Path) -> dict[str, Any]:
+        import json
+        import zipfile
+        import zlib
+
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = dict(file)
@@ -145,6 +154,8 @@ class Checkpoint:
     def write(self) -> None:
         if self.path is None:
             return
+        import json
+
         core, iterations = self.core, self.core.iterations
         arrays = {
             "version": VERSION,

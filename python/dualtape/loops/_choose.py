@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dualtape import tree
 from dualtape._core import ShapeError
@@ -20,10 +19,12 @@ from dualtape._structure import LEAF, accessors
 from dualtape.tree import Structure
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ._results import Runs
 
 By: TypeAlias = str | Callable[..., Any] | None
-Floats: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = "NDArray[np.float64]"
 
 
 def _tidy(structure: Structure, prefix: str) -> list[str]:

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dualtape._core import DTypeError, ShapeError
 
-Values: TypeAlias = NDArray[Any]  # float64 or float32, the axis of the sweep in front
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Values: TypeAlias = "NDArray[Any]"  # float64 or float32, the axis of the sweep in front
 
 _EXACT = 2**53  # integers up to here are float64 numbers
 

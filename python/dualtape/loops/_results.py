@@ -16,16 +16,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dualtape import tree
 from dualtape._core import ShapeError, dlarray
 
-from . import _choose, _text
 from ._over import Over, unravel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from xarray import Dataset
+
+    from ._choose import By
+
+REASONS = ("iterations", "until", "nonfinite", "interrupted")
 
 
 def _recorded(history: Any, axis: int, record_every: int | None) -> NDArray[np.int64]:
@@ -71,9 +74,9 @@ class Run:
         record_every: int | None = None,
         seconds: float = math.nan,
     ) -> None:
-        if stopped not in _text.REASONS:
+        if stopped not in REASONS:
             raise ValueError(
-                f"Run(stopped={stopped!r}): there is no such reason; got {stopped!r}; one of {_text.REASONS} works."
+                f"Run(stopped={stopped!r}): there is no such reason; got {stopped!r}; one of {REASONS} works."
             )
         self.state = state
         self.value = value
@@ -89,6 +92,8 @@ class Run:
         return _recorded(self.history, 0, self.record_every)
 
     def __repr__(self) -> str:
+        from . import _text
+
         return _text.run_text(self)
 
 
@@ -229,7 +234,7 @@ class Runs:
     def __iter__(self) -> Iterator[Run]:
         return (self[place] for place in np.ndindex(self.shape))
 
-    def best(self, by: _choose.By = None, last: bool = True) -> Any:
+    def best(self, by: By = None, last: bool = True) -> Any:
         """Where the best run is: the one with the smallest final value.
 
         Runs that stopped as "nonfinite", and values that are NaN or infinite, do not count. Of equal runs, the first.
@@ -257,6 +262,8 @@ class Runs:
         ShapeError
             What was named is an array in each run.
         """
+        from . import _choose
+
         where = f"best(by={'None' if by is None else repr(by)})"
         if callable(by) and not last:
             raise ValueError(
@@ -307,8 +314,10 @@ class Runs:
             )
         return self._why(int(np.ravel_multi_index(place, self.shape)))
 
-    def summary(self, by: _choose.By = None) -> str:
+    def summary(self, by: By = None) -> str:
         """How the runs stopped, how long they took, and which is best (by `by`, as in :meth:`best`): a short text."""
+        from . import _text
+
         return _text.summary_text(self, by)
 
     def to_xarray(self) -> Dataset:
@@ -389,6 +398,8 @@ class Runs:
         return (_again, ({name: getattr(self, name) for name in names},))
 
     def __repr__(self) -> str:
+        from . import _text
+
         return _text.runs_text(self)
 
 

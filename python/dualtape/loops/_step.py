@@ -115,7 +115,7 @@ class Step:
                 "given; lambda state, loss: loss < 1e-9 works."
             )
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**53:
-            raise ValueError(f"{where}: seed must be a whole number from 0 to 2**53; got {seed!r}; 0 works.")
+            raise ValueError(f"{where}: seed must be a whole number from 0 to 2**53 - 1; got {seed!r}; 0 works.")
         self.where, self.function, self.until = where, function, until
         self.iterations, self.data = iterations, data
         leaves, self.structure = flatten(state)

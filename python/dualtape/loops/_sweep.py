@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`sweep`: one step, thousands of runs side by side. Start reading at sweep."""
+"""One step, thousands of runs side by side: what `sweep` does. Start reading at run_sweep."""
 
 from __future__ import annotations
 
@@ -25,81 +25,13 @@ from dualtape.loops._step import Names, Step
 from dualtape.tree import flatten, paths, unflatten
 
 
-def sweep(
-    step: Callable[..., Any],
-    state: Any,
-    /,
-    *,
-    iterations: int,
-    over: Over,
-    until: Callable[..., Any] | None = None,
-    record_every: int | None = None,
-    data: Any = None,
-    batch_size: int | None = None,
-    shuffle: int | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    executor: Any = None,
-    progress: Progress = None,
-    checkpoint: Any = None,
-    checkpoint_every: int = 1_000_000,
-    compiled: bool = True,
-    contract: bool = True,
-    lanes: int | None = None,
-    **hyperparameters: Any,
-) -> Runs:
-    """Run a training loop for many hyperparameters or starting points at once.
-
-    Parameters
-    ----------
-    step : callable
-        As in :func:`loop`.
-    state : tree or callable
-        Where all runs start; or a function of swept hyperparameters that gives each run's start, as in
-        ``lambda x1_0, x2_0: (x1_0, x2_0)``.
-    iterations : int
-        How many at most, for each run.
-    over : Over
-        What is swept: :func:`grid`, :func:`points`, or products of them.
-    until : callable, optional
-        As in :func:`loop`, for each run: one that is done leaves its lane to one that waits.
-    record_every : int, optional
-        Keep the value of every so many-th iteration of every run; by default none. The memory is reserved at once,
-        and refused with the number of bytes if it is not there.
-    data, batch_size, shuffle, seed
-        As in :func:`loop`. All runs see the same minibatches; random numbers differ from run to run.
-    threads : int, optional
-        By default as many as there are cores. Results do not depend on it.
-    executor : concurrent.futures.Executor, optional
-        Runs parts of the sweep elsewhere: a process pool, ``dask.distributed.Client.get_executor()``, ... What travels
-        is the traced program and numbers, never the step.
-    progress : bool or callable
-        True shows a bar (tqdm); a function is called with (runs done, runs) now and then.
-    checkpoint, checkpoint_every
-        As in :func:`loop`; counted in iterations of all runs together.
-    compiled, contract
-        As in :func:`loop`.
-    lanes : int, optional
-        Runs side by side in a block; by default as many as fit the cache. Results do not depend on it.
-    **hyperparameters
-        Those that all runs share.
-
-    Returns
-    -------
-    Runs
-        Arrays with the sweep's axes in front, and the means to look at them.
-
-    Raises
-    ------
-    MemoryError
-        The results would not fit; nothing has been computed then.
-    TypeError, ValueError, ShapeError, TraceError
-        As in :func:`loop`.
-
-    See Also
-    --------
-    Runs.why : which operation made a run infinite or NaN.
-    """
+def run_sweep(
+    step: Callable[..., Any], state: Any, iterations: int, over: Over, until: Callable[..., Any] | None,
+    record_every: int | None, data: tuple[Any, Any, Any], seed: int, threads: int | None, executor: Any,
+    progress: Progress, checkpoint: tuple[Any, Any], compiled: bool, contract: bool, lanes: int | None,
+    hyperparameters: dict[str, Any],
+) -> Runs:  # fmt: skip
+    """See :func:`dualtape.sweep`; `data` with batch_size and shuffle, `checkpoint` with checkpoint_every."""
     where, iterations = "sweep", check_iterations("sweep", iterations)
     if not isinstance(over, Over):
         raise TypeError(
@@ -107,14 +39,14 @@ def sweep(
             "over=dt.grid(learn_rate=np.geomspace(1e-3, 0.2, 100)) works."
         )
     every = check_every(where, record_every, iterations)
-    source = Data(where, data, batch_size, shuffle)
+    source = Data(where, *data)
     if threads is None:
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name, given, example in (("threads", threads, 1), ("lanes", lanes, 64)):
         if given is not None and (isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1):
             raise ValueError(f"sweep: {name} must be a whole number from 1; got {given!r}; {name}={example} works.")
     if executor is not None:
-        from dualtape.loops import _remote  # here, since importing dualtape should stay quick
+        from dualtape.loops import _remote  # only where it is needed: it brings concurrent.futures
 
         _remote.check_executor(executor)
     refuse_beyond(where, 8 * over.size * len(over.names), f"the hyperparameters of {over.size:,} runs")
@@ -124,12 +56,12 @@ def sweep(
     maker.check_extra(used)
     begin = time.perf_counter()
     if not compiled:
-        if checkpoint is not None or executor is not None:
+        if checkpoint[0] is not None or executor is not None:
             raise ValueError(
                 "sweep: a checkpoint and an executor need compiled=True; got compiled=False; leave them out to debug."
             )
         return sweep_eagerly(maker, over, starts, every, Meter(where, progress, over.size, "run"), begin)
-    keeper = Checkpoint(where, checkpoint, checkpoint_every)
+    keeper = Checkpoint(where, *checkpoint)
     meter = Meter(where, progress, over.size, "run")
     job = Job(maker, starts, over.size, every, contract, lanes or 0, keeper)
     if executor is not None:

@@ -11,11 +11,11 @@ import numpy as np
 from dualtape import tree
 
 from . import _choose
+from ._results import REASONS
 
 if TYPE_CHECKING:
     from ._results import Run, Runs
 
-REASONS = ("iterations", "until", "nonfinite", "interrupted")
 _QUANTILES = ((0.0, "least"), (0.05, "5 %"), (0.5, "median"), (0.95, "95 %"), (1.0, "most"))
 _SENTENCES = {  # for one run
     "iterations": "ran all of its {n} iteration{s}",

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualtape.loops import _choose
-from dualtape.loops._text import REASONS, WORDS
+from dualtape.loops._results import REASONS
+from dualtape.loops._text import WORDS
 
 from ._data import Floats
 from ._style import COLORS, INK, PALE, YELLOW, axes, label, legend

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""The calling convention of a traced function: which arguments are operands, and how results are put together.
+
+`trace_call` traces a function on arguments, `Replayer` replays what came of it; Program and dlaccelerate stand on both.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dualtape import _core
+from dualtape._core import DTypeError, TraceError, dlarray
+from dualtape.tree import Structure, flatten, paths, unflatten
+
+if TYPE_CHECKING:
+    from dualtape._captures import Captures
+
+
+def is_dynamic(leaf: Any) -> bool:
+    """Whether an argument is an operand of the program; other arguments are part of what is traced."""
+    return isinstance(leaf, (dlarray, float, np.ndarray, np.floating)) or (
+        hasattr(leaf, "__array__") and not isinstance(leaf, (bool, int, np.integer, np.bool_))
+    )
+
+
+def as_operand(leaf: Any) -> dlarray:
+    return leaf if isinstance(leaf, dlarray) else dlarray(leaf)
+
+
+class Call(NamedTuple):
+    """How arguments are laid out, and results put together."""
+
+    structure: Structure  # of (args, kwargs)
+    names: list[str]
+    static: list[tuple[int, Any]]  # places and values of leaves that are no operands
+    out: Structure
+    labels: list[str | None]
+    dims: list[str]  # labels of the operands
+
+
+def argument_names(function: Callable[..., Any], structure: Structure) -> list[str]:
+    """Names for the leaves of (args, kwargs): parameters by their names, what is inside them by its path."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    out = []
+    for path in paths(structure, ""):
+        first, rest = path[3:].split("]", 1)  # behind [0] for args or [1] for kwargs: the number or name, and the path
+        key = first[1:]
+        number = int(key) if path.startswith("[0]") else -1
+        name = key.strip("'") if number < 0 else positional[number] if number < len(positional) else f"args[{number}]"
+        out.append(name + rest)
+    return out
+
+
+def builder(structure: Structure) -> Callable[[Any], Any] | None:
+    """A function that puts a tuple of leaves into a structure, written out, since a replay takes less than a walk.
+
+    None for structures with other containers than tuples, lists, dicts and None.
+    """
+    numbers = itertools.count()
+
+    def text(part: Structure) -> str:
+        if part.num_leaves == 1 and not part.children:
+            return f"r[{next(numbers)}]"
+        example = unflatten(part, [0.0] * part.num_leaves)
+        inside = [text(child) for child in part.children]
+        if type(example) is tuple:
+            return f"({', '.join(inside)}{',' if len(inside) == 1 else ''})"
+        if type(example) is list:
+            return f"[{', '.join(inside)}]"
+        if type(example) is dict and all(type(key) is str for key in example):
+            return f"{{{', '.join(f'{key!r}: {item}' for key, item in zip(example, inside, strict=True))}}}"
+        if example is None:
+            return "None"
+        raise LookupError
+
+    try:
+        built: Callable[[Any], Any] = eval(f"lambda r: {text(structure)}", {})
+    except (LookupError, SyntaxError, MemoryError, RecursionError):  # or too deep for the parser
+        return None
+    return built
+
+
+def trace_call(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], contract: bool,
+    known: Any = None, forced: Any = (), where: str = "trace",
+) -> tuple[Any, Call, Captures]:  # fmt: skip
+    """Trace a function on arguments: (core program or None where the path is known, call, what it relies on)."""
+    from dualtape._purity import purity  # here, since importing dualtape should stay quick
+
+    leaves, structure = flatten((args, kwargs))
+    places = [i for i, leaf in enumerate(leaves) if is_dynamic(leaf)]
+    names = argument_names(function, structure)
+    shape: list[Any] = []
+    pure = purity(function, where)
+
+    def flat(traced: list[dlarray]) -> list[Any]:
+        filled = list(leaves)
+        for place, value in zip(places, traced, strict=True):
+            filled[place] = value
+        own_args, own_kwargs = unflatten(structure, filled)
+        with pure:
+            results, found = flatten(function(*own_args, **own_kwargs))
+        for path, leaf in zip(paths(found, "result"), results, strict=True):
+            if isinstance(leaf, (str, bytes)):
+                raise DTypeError(f"{where}: {path} must be a number or an array; the function returned {leaf!r:.60}.")
+        shape[:] = [found]
+        return results
+
+    operands = [as_operand(leaves[place]) for place in places]
+    core, results, labels, _ = _core.trace(
+        flat,
+        operands,
+        [names[place] for place in places],
+        [isinstance(leaves[place], float) for place in places],
+        contract,
+        known,
+        list(forced),
+    )
+    if known is not None:
+        check_kinds(known, results, shape[0], where)
+    static = [(i, leaf) for i, leaf in enumerate(leaves) if not is_dynamic(leaf)]
+    call = Call(structure, [names[place] for place in places], static, shape[0], labels, [x.dims for x in operands])
+    return core, call, pure.captures
+
+
+def check_kinds(known: Any, results: list[Any], structure: Structure, where: str) -> None:
+    """The results of a further path must be like those of the others."""
+    before = known.results()
+    if len(before) != len(results):
+        return  # check_results says it better
+    for path, (dtype, shape), now in zip(paths(structure, "result"), before, results, strict=True):
+        if (np.dtype(dtype), tuple(shape)) != (now.dtype, now.shape):
+            raise TraceError(
+                f"{where}: {path} must have one dtype and shape on every path; got {now.dtype} {now.shape} after "
+                f"{dtype} {tuple(shape)}; use astype, or a shape that does not depend on values."
+            )
+
+
+def check_results(before: Call, after: Call) -> None:
+    if after.out is not before.out:
+        raise TraceError(
+            f"trace: the function must return one structure on every path; got {after.out!r} after {before.out!r}."
+        )
+
+
+class Replayer:
+    """A core program with its calling convention; what Program and dlaccelerate call."""
+
+    __slots__ = ("build", "call", "core", "direct", "labelled", "places", "replay", "simple")
+
+    def __init__(self, core: Any, call: Call) -> None:
+        self.core, self.call = core, call
+        self.replay = _core.make_replay(core, call.dims)
+        taken = {place for place, _ in call.static}
+        self.places = [i for i in range(call.structure.num_leaves) if i not in taken]
+        args = call.structure.children[0]
+        keywords = call.structure.children[1].num_leaves
+        flat = args.flat if args.children else True
+        #: arguments can be handed on as they are
+        self.direct = flat and not keywords and not call.static
+        self.labelled = any(label is not None for label in call.labels)
+        self.build = builder(call.out)
+        #: results need nothing but to be put together
+        self.simple = self.build is not None and not self.labelled
+
+    def finish(self, results: Any) -> Any:
+        """The results of a replay as the function returns them."""
+        if self.labelled:
+            results = [
+                leaf if label is None else _core.with_labels(leaf, label)
+                for leaf, label in zip(results, self.call.labels, strict=True)
+            ]
+        return self.build(results) if self.build else unflatten(self.call.out, list(results))
+
+    def operands(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any] | None:
+        """The operands among arguments; None where the arguments are laid out otherwise."""
+        leaves, structure = flatten((args, kwargs))
+        if structure is not self.call.structure:
+            return None
+        for place, value in self.call.static:
+            given = leaves[place]
+            if type(given) is not type(value) or given != value:
+                return None
+        return [leaves[place] for place in self.places]
