@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from .model import Unavailable
 
 _SOURCES = Path(__file__).resolve().parent / "native"
-_FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp-simd", "-shared", "-fPIC"]
+_FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp-simd", "-shared", "-fPIC", "-pthread"]
 _FLAGS += ["-fno-math-errno", "-fno-trapping-math"]  # what the vector functions of the C library ask for
 if platform.machine() in ("x86_64", "AMD64"):
     _FLAGS.append("-mprefer-vector-width=512")  # GCC's default of 256 suits code with few loops
@@ -48,8 +48,10 @@ def _folder() -> Path:
 
 
 @functools.cache
-def load(name: str) -> ctypes.CDLL:
+def load(name: str, *flags: str) -> ctypes.CDLL:
     """Compile ``native/<name>.cpp``, once per process, and return the loaded library.
+
+    Further flags are for what is not to be had with those of all, such as fast-math.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def load(name: str) -> ctypes.CDLL:
     if compiler is None or sys.platform == "win32":
         raise Unavailable("no C++ compiler")
     target = _folder() / f"{name}.so"
-    command = [compiler, *_FLAGS, str(_SOURCES / f"{name}.cpp"), "-o", str(target), "-lm"]
+    command = [compiler, *_FLAGS, *flags, str(_SOURCES / f"{name}.cpp"), "-o", str(target), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line]
@@ -68,9 +70,11 @@ def load(name: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(target))
 
 
-def function(library: str, name: str, *arguments: Any, result: Any = None) -> Callable[..., Any]:
+def function(
+    library: str, name: str, *arguments: Any, result: Any = None, flags: tuple[str, ...] = ()
+) -> Callable[..., Any]:
     """Return one C function, typed."""
-    found = getattr(load(library), name)
+    found = getattr(load(library, *flags), name)
     found.argtypes = arguments
     found.restype = result
     return found  # type: ignore[no-any-return]
