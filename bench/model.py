@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+USEFUL = "useful share of the iterations of lanes"  # a further number of a sweep
+
 # Numbers, arrays, and tuples, lists or dicts of them.
 Answer = Any
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-NAMES = ("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits", "rates")
+NAMES = ("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits", "rates", "stopping")
 
 
 def load(name: str) -> Any:

@@ -38,7 +38,7 @@ class Task:
 
 def reference(task: Task) -> Answer:
     """Return where the runs end, in NumPy's extended precision and by the textbook's formulas."""
-    rate = task.rates().astype(np.longdouble)
+    rate: Any = task.rates().astype(np.longdouble)
     x1, x2, m1, v1, m2, v2 = (np.full_like(rate, value) for value in (START, START, 0, 0, 0, 0))
     d1: Any
     for t in range(1, task.iterations + 1):
