@@ -61,6 +61,8 @@ PROMISES = (
     Promise("a sweep no slower than JAX's, tracing included", RATES, "JAX vmap(fori_loop)", "ratio", 1.0),
     Promise("4 times as fast as JAX where runs stop in their own time", STOPPING, "JAX vmap(while_loop)", "ratio", 4.0),
     Promise("95 % of the iterations of lanes are useful", STOPPING, "dualtape", USEFUL, 0.95),
+    Promise("an if costs at most 4 times", "branches: an if from 4,096 starts", "dualtape", "ratio", at_most=4.0),
+    Promise("a line search the same", "branches: a line search from 4,096 starts", "dualtape", "ratio", at_most=4.0),
     Promise("40 bytes a node", "recurrence of 10^7 nodes", "dualtape", "bytes_per_unit", at_most=40.0),
 )
 

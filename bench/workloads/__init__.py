@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-NAMES = ("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits", "rates", "stopping")
+NAMES = ("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits", "rates", "stopping", "branches")
 
 
 def load(name: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import alone
 from ..model import USEFUL, Answer, Case, Competitor, Prepared
 from ..native import Array, double, doubles, function, int64, pointer
 
@@ -102,12 +103,16 @@ def dualtape(task: Task, singles: int, threads: int = 1) -> Prepared:
 
     def answer() -> Answer:
         runs = run()
-        for i in range(0, task.count, max(1, task.count // singles)):
-            alone = dt.loop(step, start(float(starts[0][i]), float(starts[1][i])), iterations=LIMIT, until=until)
-            same = [np.asarray(leaf).tobytes() for leaf in dt.tree.flatten(alone.state)[0]]
-            if same != [leaf[i].tobytes() for leaf in dt.tree.flatten(runs.state)[0]]:
-                raise AssertionError(f"run {i} of the sweep and the same run alone differ in their bits")
-        return answer_of(*runs.state[0], runs.iterations)
+        alone.check(
+            runs,
+            step,
+            lambda i: start(float(starts[0][i]), float(starts[1][i])),
+            singles,
+            iterations=LIMIT,
+            until=until,
+        )
+        x1, x2 = runs.state[0]
+        return answer_of(x1, x2, runs.iterations)
 
     return Prepared(run, answer, lambda: {USEFUL: useful})
 
@@ -148,16 +153,16 @@ def jax(task: Task) -> Callable[[], Answer]:
         )
         return (point, m, v), t, grads[0] ** 2 + grads[1] ** 2
 
-    def alone(x1: Any, x2: Any) -> Any:
+    def one(x1: Any, x2: Any) -> Any:
         zeros = (0.0, 0.0)
         return jax.lax.while_loop(going_on, step, (((x1, x2), zeros, zeros), 0, float("inf")))
 
-    train = jax.jit(jax.vmap(alone))
+    train = jax.jit(jax.vmap(one))
     starts = [jax.numpy.asarray(x) for x in task.starts()]
 
     def run() -> Answer:
-        (point, _, _), iterations, _ = jax.block_until_ready(train(*starts))
-        return answer_of(*point, iterations)
+        ((x1, x2), _, _), iterations, _ = jax.block_until_ready(train(*starts))
+        return answer_of(x1, x2, iterations)
 
     return run
 
