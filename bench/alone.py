@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 
-def check(runs: Any, step: Callable[..., Any], start: Callable[[int], Any], samples: int, **options: Any) -> None:
+def check(
+    runs: Any,
+    step: Callable[..., Any],
+    start: Callable[[int], Any],
+    samples: int,
+    swept: Callable[[int], dict[str, Any]] | None = None,
+    **options: Any,
+) -> None:
     """Repeat some runs of a sweep as loops and compare.
 
     Parameters
@@ -25,6 +32,8 @@ def check(runs: Any, step: Callable[..., Any], start: Callable[[int], Any], samp
         Gives the state that a run starts from.
     samples
         How many runs to take, from all over the sweep.
+    swept
+        Gives the hyperparameters that differ from run to run.
 
     Raises
     ------
@@ -34,7 +43,7 @@ def check(runs: Any, step: Callable[..., Any], start: Callable[[int], Any], samp
     import dualtape as dt
 
     for i in range(0, runs.size, max(1, runs.size // samples)):
-        alone = dt.loop(step, start(i), **options)
+        alone = dt.loop(step, start(i), **options, **(swept(i) if swept else {}))
         pairs = zip(dt.tree.flatten(alone.state)[0], dt.tree.flatten(runs.state)[0], strict=True)
         same = all(np.asarray(one).tobytes() == many[i].tobytes() for one, many in pairs)
         if not same or (alone.iterations, alone.stopped) != (runs.iterations[i], runs.stopped[i]):

@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-NAMES = ("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits", "rates", "stopping", "branches")
+NAMES = (
+    *("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits"),
+    *("rates", "stopping", "branches", "training"),
+)
 
 
 def load(name: str) -> Any:
