@@ -64,6 +64,14 @@ PROMISES = (
     Promise("an if costs at most 4 times", "branches: an if from 4,096 starts", "dualtape", "ratio", at_most=4.0),
     Promise("a line search the same", "branches: a line search from 4,096 starts", "dualtape", "ratio", at_most=4.0),
     Promise("a network's step in a loop no slower than JAX's", "training: 1,000 steps", "JAX scan", "ratio", 1.0),
+    Promise("tracing and compiling within 1 ms", "first result: descent", "dualtape loop", "per_unit", at_most=1e-3),
+    Promise(
+        "memory does not grow with the iterations",
+        "loop: 10^8 iterations",
+        "dualtape loop, recording",
+        "bytes_per_unit",
+        at_most=0.05,
+    ),
     Promise("40 bytes a node", "recurrence of 10^7 nodes", "dualtape", "bytes_per_unit", at_most=40.0),
 )
 

@@ -4,6 +4,7 @@
 //
 // The corrections for Adam's biases depend on the iteration alone, which differs from lane to lane: a table holds
 // them, and a gather is cheaper than another root and another division.
+#include <algorithm>
 #include <limits>
 
 #include "lanes.hpp"
@@ -11,14 +12,15 @@
 namespace {
 
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+constexpr double kTiny = 1e-300;  // below lie numbers that take a processor a hundred times as long
 
 // For iteration t from 1: entry 2 t is what the rate is multiplied by, 2 t + 1 what is added to the root.
 std::vector<double> corrections(std::int64_t limit, double rate) {
   std::vector<double> table(2 * limit + 2);
   double power1 = 1.0, power2 = 1.0;
   for (std::int64_t t = 1; t <= limit; ++t) {
-    power1 *= kBeta1;
-    power2 *= kBeta2;
+    power1 = std::max(power1 * kBeta1, kTiny);
+    power2 = std::max(power2 * kBeta2, kTiny);
     const double root = std::sqrt(1.0 - power2);
     table[2 * t] = rate * root / (1.0 - power1);
     table[2 * t + 1] = kEpsilon * root;

@@ -36,9 +36,9 @@ class Task:
         return np.linspace(low, high, self.count)
 
 
-def reference(task: Task) -> Answer:
-    """Return where the runs end, in NumPy's extended precision and by the textbook's formulas."""
-    rate: Any = task.rates().astype(np.longdouble)
+def reference(task: Task, *rates: float) -> Answer:
+    """Return where the task's runs end, or those at the given rates, in extended precision by the textbook."""
+    rate: Any = np.array(rates if rates else task.rates(), np.longdouble)
     x1, x2, m1, v1, m2, v2 = (np.full_like(rate, value) for value in (START, START, 0, 0, 0, 0))
     d1: Any
     for t in range(1, task.iterations + 1):

@@ -14,7 +14,7 @@ from .digits import BATCH, RATE, Params, initial
 from .training import narrow, observations, rates
 
 
-def _jax_train(steps: int) -> Callable[[Params, Any], Any]:
+def jax_train(steps: int) -> Callable[[Params, Any], Any]:
     """Return a function (params, rate) -> params after so many steps."""
     import jax
 
@@ -44,7 +44,7 @@ def _jax_train(steps: int) -> Callable[[Params, Any], Any]:
 def jax(steps: int) -> Callable[[], Answer]:
     import jax
 
-    train = jax.jit(_jax_train(steps))
+    train = jax.jit(jax_train(steps))
     params = {name: jax.numpy.asarray(value) for name, value in initial().items()}
     return lambda: jax.block_until_ready(train(params, RATE))
 
@@ -52,7 +52,7 @@ def jax(steps: int) -> Callable[[], Answer]:
 def jax_many(networks: int, steps: int) -> Callable[[], Answer]:
     import jax
 
-    train = jax.jit(jax.vmap(_jax_train(steps), (None, 0)))
+    train = jax.jit(jax.vmap(jax_train(steps), (None, 0)))
     params = {name: jax.numpy.asarray(value) for name, value in narrow().items()}
     rate = jax.numpy.asarray(rates(networks))
     return lambda: jax.block_until_ready(train(params, rate))
