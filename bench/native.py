@@ -10,11 +10,13 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
+import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -48,8 +50,8 @@ def _folder() -> Path:
 
 
 @functools.cache
-def load(name: str, *flags: str) -> ctypes.CDLL:
-    """Compile ``native/<name>.cpp``, once per process, and return the loaded library.
+def _compiled(name: str, *flags: str) -> Path:
+    """Compile ``native/<name>.cpp``, once per process, and return the library's path.
 
     Further flags are for what is not to be had with those of all, such as fast-math.
 
@@ -67,7 +69,24 @@ def load(name: str, *flags: str) -> ctypes.CDLL:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line]
         raise Unavailable(f"{compiler}: {(errors or ['failed'])[0].rpartition('error:')[2].strip()}")
-    return ctypes.CDLL(str(target))
+    return target
+
+
+@functools.cache
+def load(name: str, *flags: str) -> ctypes.CDLL:
+    """Return the compiled library of ``native/<name>.cpp``."""
+    return ctypes.CDLL(str(_compiled(name, *flags)))
+
+
+def module(name: str) -> Any:
+    """Return ``native/<name>.cpp`` as a module of Python; it takes Python's headers."""
+    path = str(_compiled(name, f"-I{sysconfig.get_path('include')}"))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def function(

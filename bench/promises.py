@@ -72,6 +72,8 @@ PROMISES = (
         "bytes_per_unit",
         at_most=0.05,
     ),
+    Promise("a call of a program within 1 us", "calls", "dualtape, program", "per_unit", at_most=1e-6),
+    Promise("into bound buffers within 0.3 us", "calls", "dualtape, bound buffers", "per_unit", at_most=0.3e-6),
     Promise("40 bytes a node", "recurrence of 10^7 nodes", "dualtape", "bytes_per_unit", at_most=40.0),
 )
 
