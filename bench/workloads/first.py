@@ -58,7 +58,7 @@ def seed_casadi() -> Callable[[], Answer]:
     def run() -> Answer:
         x, rate = casadi.SX.sym("x", 2), casadi.SX.sym("rate")
         step = casadi.Function("step", [x, rate], [x - rate * casadi.gradient(loss(x[0], x[1]), x)])
-        return np.asarray(step.fold(ITERATIONS)([START, START], LEARN_RATE))
+        return step.fold(ITERATIONS)([START, START], LEARN_RATE).full()
 
     return run
 

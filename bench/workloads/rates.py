@@ -151,13 +151,14 @@ def numpy(task: Task) -> Callable[[], Answer]:
 def native(task: Task, threads: int = 1) -> Callable[[], Answer]:
     name = "descend" if task.method == "descent" else "adam"
     call = function("rates", name, int64, int64, int64, doubles, doubles, doubles)
-    rates, x1, x2 = task.rates(), np.empty(task.count), np.empty(task.count)
+    count = -(-task.count // 32) * 32  # C++ wants whole groups of vectors
+    rates, x1, x2 = np.resize(task.rates(), count), np.empty(count), np.empty(count)
     places = [pointer(array) for array in (rates, x1, x2)]
 
     def run(_: object = rates) -> Answer:
         x1[:] = x2[:] = START
-        call(task.count, task.iterations, threads, *places)
-        return x1, x2
+        call(count, task.iterations, threads, *places)
+        return x1[: task.count], x2[: task.count]
 
     return run
 
