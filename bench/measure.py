@@ -42,14 +42,14 @@ def measure(workload: str, case: Case, effort: Effort) -> list[Row]:
     """Return a row for each competitor of the case, in the case's order."""
     reference = case.reference()
     rows: list[Row] = []
-    fit: list[tuple[Row, Callable[[], Answer]]] = []
+    fit: list[tuple[Row, Prepared]] = []
     for competitor in case.competitors:
         row = Row(workload, case.name, competitor.name, competitor.how, competitor.ours, case.unit, case.featured)
         rows.append(row)
         prepared = _admit(case, competitor, reference, row)
         if prepared is not None:
-            fit.append((row, prepared.run))
-    _run_rounds(fit, effort)
+            fit.append((row, prepared))
+    _run_rounds([(row, prepared.run) for row, prepared in fit], effort)
     baseline = None
     for row in rows:
         if row.times:
@@ -57,6 +57,8 @@ def measure(workload: str, case: Case, effort: Effort) -> list[Row]:
             row.per_unit = row.best / case.units
             if row.ours and baseline is None:
                 baseline = row.per_unit
+    for row, prepared in fit:
+        row.extra = prepared.extra() if prepared.extra else {}
     for row in rows:
         if row.per_unit is not None and baseline is not None:
             row.ratio = row.per_unit / baseline
@@ -70,7 +72,7 @@ def _admit(case: Case, competitor: Competitor, reference: Answer, row: Row) -> P
         start = time.perf_counter()
         answer = prepared.result()
         row.warm_up = time.perf_counter() - start
-        row.error = deviation(case, answer, reference)
+        row.error = deviation(case, answer, competitor.reference() if competitor.reference else reference)
     except (ImportError, Unavailable) as reason:
         row.status, row.reason = "missing", _describe(reason)
         return None

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+USEFUL = "useful share of the iterations of lanes"  # a further number of a sweep
+
 # Numbers, arrays, and tuples, lists or dicts of them.
 Answer = Any
 
@@ -33,10 +35,14 @@ class Prepared:
     answer
         Returns what is compared with the reference.  Without it the result of `run` is; a competitor that
         moves its state along from run to run needs it, and starts from fresh state there.
+    extra
+        Returns further numbers about the runs so far, by name, such as a share of useful work. The table prints
+        them, and a promise may be about them.
     """
 
     run: Callable[[], Answer]
     answer: Callable[[], Answer] | None = None
+    extra: Callable[[], dict[str, float]] | None = None
 
     def result(self) -> Answer:
         """Return the answer that is checked."""
@@ -60,12 +66,16 @@ class Competitor:
     ours
         Whether it is dualtape: the ratios are relative to the first of these, and its failure fails the
         bench.
+    reference
+        Its own right answer, where it does other work than the rest of the case: what a branch costs is
+        measured against a step without one.
     """
 
     name: str
     build: Callable[[], Prepared | Callable[[], Answer]]
     how: str = "eager"
     ours: bool = False
+    reference: Callable[[], Answer] | None = None
 
     def prepare(self) -> Prepared:
         """Build it."""
@@ -127,6 +137,7 @@ class Row:
     ratio: float | None = None  # per unit, relative to dualtape
     bytes_per_unit: float | None = None
     bytes_kept: float | None = None  # still held after the run, per unit
+    extra: dict[str, float] = field(default_factory=dict)  # further numbers, by name
     times: list[float] = field(default_factory=list)
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
+import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from .model import Unavailable
 
 _SOURCES = Path(__file__).resolve().parent / "native"
-_FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp-simd", "-shared", "-fPIC"]
+_FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp-simd", "-shared", "-fPIC", "-pthread"]
 _FLAGS += ["-fno-math-errno", "-fno-trapping-math"]  # what the vector functions of the C library ask for
 if platform.machine() in ("x86_64", "AMD64"):
     _FLAGS.append("-mprefer-vector-width=512")  # GCC's default of 256 suits code with few loops
@@ -48,8 +50,10 @@ def _folder() -> Path:
 
 
 @functools.cache
-def load(name: str) -> ctypes.CDLL:
-    """Compile ``native/<name>.cpp``, once per process, and return the loaded library.
+def _compiled(name: str, *flags: str) -> Path:
+    """Compile ``native/<name>.cpp``, once per process, and return the library's path.
+
+    Further flags are for what is not to be had with those of all, such as fast-math.
 
     Raises
     ------
@@ -60,17 +64,36 @@ def load(name: str) -> ctypes.CDLL:
     if compiler is None or sys.platform == "win32":
         raise Unavailable("no C++ compiler")
     target = _folder() / f"{name}.so"
-    command = [compiler, *_FLAGS, str(_SOURCES / f"{name}.cpp"), "-o", str(target), "-lm"]
+    command = [compiler, *_FLAGS, *flags, str(_SOURCES / f"{name}.cpp"), "-o", str(target), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line]
         raise Unavailable(f"{compiler}: {(errors or ['failed'])[0].rpartition('error:')[2].strip()}")
-    return ctypes.CDLL(str(target))
+    return target
 
 
-def function(library: str, name: str, *arguments: Any, result: Any = None) -> Callable[..., Any]:
+@functools.cache
+def load(name: str, *flags: str) -> ctypes.CDLL:
+    """Return the compiled library of ``native/<name>.cpp``."""
+    return ctypes.CDLL(str(_compiled(name, *flags)))
+
+
+def module(name: str) -> Any:
+    """Return ``native/<name>.cpp`` as a module of Python; it takes Python's headers."""
+    path = str(_compiled(name, f"-I{sysconfig.get_path('include')}"))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def function(
+    library: str, name: str, *arguments: Any, result: Any = None, flags: tuple[str, ...] = ()
+) -> Callable[..., Any]:
     """Return one C function, typed."""
-    found = getattr(load(library), name)
+    found = getattr(load(library, *flags), name)
     found.argtypes = arguments
     found.restype = result
     return found  # type: ignore[no-any-return]

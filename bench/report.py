@@ -56,6 +56,7 @@ def table(rows: Sequence[Row]) -> str:
         left = (cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True))
         right = (cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True))
         text.append("  " + "  ".join((*left, *right)).rstrip())
+    text += [f"  {r.competitor}: {name}: {value:.4g}" for r in rows for name, value in r.extra.items()]
     text += [f"  {r.competitor}: {r.status.upper()}: {r.reason}" for r in rows if r.status in ("wrong", "failed")]
     return "\n".join(text)
 

@@ -20,9 +20,7 @@ VECTORISED double tanh(double) noexcept;
 
 namespace {
 
-constexpr int kIn = 64, kHidden = 32, kOut = 10, kBatch = 64;
-constexpr int kW1 = 0, kB1 = kW1 + kIn * kHidden, kW2 = kB1 + kHidden, kB2 = kW2 + kHidden * kOut;
-constexpr int kCount = kB2 + kOut;
+constexpr int kIn = 64, kOut = 10, kBatch = 64;
 
 // C (M x N) = A (M x K) B (K x N) + row.  kRows rows of C at a time stay in registers.
 template <int M, int K, int N, int kRows>
@@ -68,11 +66,12 @@ inline void column_sums(const double* __restrict a, double* __restrict sum) {
   std::copy_n(total, N, sum);
 }
 
-}  // namespace
-
-// params, m and v: W1 (64 x 32), b1, W2 (32 x 10), b2, one after the other.  t counts from 1.
-extern "C" void train(std::int64_t t, double rate, const double* x, const double* targets, double* __restrict params,
-                      double* __restrict m, double* __restrict v) {
+// params, m and v: W1 (64 x hidden), b1, W2 (hidden x 10), b2, one after the other.  t counts from 1.
+template <int kHidden>
+inline void step(std::int64_t t, double rate, const double* x, const double* targets, double* __restrict params,
+                 double* __restrict m, double* __restrict v) {
+  constexpr int kW1 = 0, kB1 = kW1 + kIn * kHidden, kW2 = kB1 + kHidden, kB2 = kW2 + kHidden * kOut;
+  constexpr int kCount = kB2 + kOut;
   alignas(64) static thread_local double h[kBatch * kHidden], delta[kBatch * kOut], back[kBatch * kHidden],
       w2_transposed[kOut * kHidden], grads[kCount];
 
@@ -110,11 +109,43 @@ extern "C" void train(std::int64_t t, double rate, const double* x, const double
   column_sums<kBatch, kOut>(delta, grads + kB2);
 
   const double root = std::sqrt(1.0 - std::pow(0.999, static_cast<double>(t)));
-  const double step = rate * root / (1.0 - std::pow(0.9, static_cast<double>(t))), epsilon = 1e-8 * root;
+  const double factor = rate * root / (1.0 - std::pow(0.9, static_cast<double>(t))), epsilon = 1e-8 * root;
 #pragma omp simd
   for (int i = 0; i < kCount; ++i) {
     m[i] = 0.9 * m[i] + 0.1 * grads[i];
     v[i] = 0.999 * v[i] + 0.001 * grads[i] * grads[i];
-    params[i] -= step * m[i] / (std::sqrt(v[i]) + epsilon);
+    params[i] -= factor * m[i] / (std::sqrt(v[i]) + epsilon);
+  }
+}
+
+// Steps 1, 2, ... on the minibatches in turn, which lie one after the other.
+template <int kHidden>
+inline void steps(std::int64_t count, double rate, std::int64_t batches, const double* x, const double* targets,
+                  double* params, double* m, double* v) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::int64_t batch = k % batches * kBatch;
+    step<kHidden>(k + 1, rate, x + batch * kIn, targets + batch * kOut, params, m, v);
+  }
+}
+
+}  // namespace
+
+extern "C" void train(std::int64_t t, double rate, const double* x, const double* targets, double* params, double* m,
+                      double* v) {
+  step<32>(t, rate, x, targets, params, m, v);
+}
+
+extern "C" void train_long(std::int64_t count, double rate, std::int64_t batches, const double* x,
+                           const double* targets, double* params, double* m, double* v) {
+  steps<32>(count, rate, batches, x, targets, params, m, v);
+}
+
+// Networks with 16 hidden units, each with a rate of its own, one after the other; the first's numbers come first.
+extern "C" void train_many(std::int64_t networks, std::int64_t count, const double* rates, std::int64_t batches,
+                           const double* x, const double* targets, double* params, double* m, double* v) {
+  constexpr std::int64_t kCount = (kIn + 1 + kOut) * 16 + kOut;
+  for (std::int64_t i = 0; i < networks; ++i) {
+    const std::int64_t here = i * kCount;
+    steps<16>(count, rates[i], batches, x, targets, params + here, m + here, v + here);
   }
 }

@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-NAMES = ("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits")
+NAMES = (
+    *("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits"),
+    *("descent", "first", "rates", "stopping", "branches", "training", "calls", "logistic", "growth"),
+)
 
 
 def load(name: str) -> Any:

@@ -23,7 +23,7 @@ from ..reference import updates
 
 INPUTS, HIDDEN, OUTPUTS, BATCH = 64, 32, 10, 64
 RATE = 1e-3
-CHECKED, SCANNED = 3, 100
+CHECKED = 3
 
 Params = dict[str, Any]
 Step = Callable[[int], Any]
@@ -271,7 +271,7 @@ def native() -> Prepared:
 
 
 def cases(quick: bool) -> list[Case]:
-    """One step; and for compilers of whole loops a hundred, of which one is counted."""
+    """One case; `training` has many steps in one call."""
     from . import digits_frameworks as frameworks
 
     competitors = [
@@ -284,14 +284,4 @@ def cases(quick: bool) -> list[Case]:
         Competitor("C++", native, "by hand"),
     ]
     name = "digits" if data()[2] else "digits (random data: scikit-learn is not installed)"
-    step = Case(name, 1, "step", reference, competitors, rtol=1e-9, atol=1e-10, featured=True)
-    scan = Case(
-        f"{name}, {SCANNED} steps in one call",
-        SCANNED,
-        "step",
-        lambda: numpy_after(SCANNED),
-        [Competitor("JAX scan", frameworks.jax_scan, "compiled")],
-        rtol=1e-7,
-        atol=1e-9,
-    )
-    return [step] if quick else [step, scan]
+    return [Case(name, 1, "step", reference, competitors, rtol=1e-9, atol=1e-10, featured=True)]

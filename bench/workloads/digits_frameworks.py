@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The frameworks' ways through `digits`: PyTorch eager, JAX step by step, JAX with a hundred steps in a scan.
+"""The frameworks' ways through `digits`: PyTorch eager, JAX step by step.
 
 Start with `torch`: what its tutorials would write, with the data in place beforehand.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..model import Answer, Prepared
-from .digits import BATCH, RATE, SCANNED, Params, Step, batches_as, initial, one_hot, stepping
+from .digits import BATCH, RATE, Params, Step, batches_as, initial, one_hot, stepping
 
 
 def torch(fused: bool) -> Prepared:
@@ -37,7 +37,7 @@ def torch(fused: bool) -> Prepared:
     return stepping(start)
 
 
-def _jax_update() -> tuple[Any, Callable[..., Any]]:
+def jax_update() -> tuple[Any, Callable[..., Any]]:
     """Return optax's Adam and a function (params, state, x, targets) -> (params, state)."""
     import jax
     import optax
@@ -66,7 +66,7 @@ def jax_each() -> Prepared:
     import jax
 
     batches = batches_as(_to_jax)
-    optimizer, update = _jax_update()
+    optimizer, update = jax_update()
     compiled = jax.jit(update, donate_argnums=(0, 1))
 
     def start() -> tuple[Step, Callable[[], Answer]]:
@@ -80,22 +80,3 @@ def jax_each() -> Prepared:
         return step, lambda: params
 
     return stepping(start)
-
-
-def jax_scan() -> Prepared:
-    import jax
-
-    optimizer, update = _jax_update()
-    batches = batches_as(_to_jax)
-    every = [batches[k % len(batches)] for k in range(SCANNED)]
-    xs, targets = (jax.numpy.stack(part) for part in zip(*every, strict=True))
-
-    @jax.jit
-    def train(params: Any) -> Any:
-        def step(carry: Any, pair: Any) -> Any:
-            return update(*carry, *pair), None
-
-        return jax.lax.scan(step, (params, optimizer.init(params)), (xs, targets))[0][0]
-
-    params = {name: jax.numpy.asarray(value) for name, value in initial().items()}
-    return Prepared(lambda: jax.block_until_ready(train(params)))
