@@ -29,8 +29,10 @@ Array chains(const Array& a, const Array& b, const Array* start = nullptr) {
 
 const Dims kSwap{1, 0};
 
+/// With every layout of both operands; `pairs` says whether each with each, or each once, which is enough where the
+/// operands are packed (one without a look at the other).
 template <class T>
-void check_sizes(std::int64_t m, std::int64_t k, std::int64_t n) {
+void check_sizes(std::int64_t m, std::int64_t k, std::int64_t n, bool pairs = true) {
   CAPTURE(m);
   CAPTURE(k);
   CAPTURE(n);
@@ -40,8 +42,11 @@ void check_sizes(std::int64_t m, std::int64_t k, std::int64_t n) {
               b_turned = transpose(transpose(b, kSwap).copy(), kSwap);
   const Array expected = chains<T>(a, b), continued = chains<T>(a, b, &start);
   for_every_isa([&] {
-    for (const Array& left : {a, a_turned, strided(a)}) {
-      for (const Array& right : {b, b_turned, strided(b)}) CHECK(same_bits(matmul(left, right), expected));
+    const Array left[] = {a, a_turned, strided(a)}, right[] = {b_turned, strided(b), b};
+    for (std::size_t i = 0; i < 3; ++i) {
+      for (std::size_t j = 0; j < 3; ++j) {
+        if (pairs || i == j) CHECK(same_bits(matmul(left[i], right[j]), expected));
+      }
     }
     Array out = start.copy();
     matmul_into(out, a, b, true);
@@ -67,9 +72,9 @@ TEST_CASE("matmul is a chain of fused multiply-adds at every size") {
 
 TEST_CASE("matmul gives the same chain where it packs and blocks") {
   check_sizes<double>(64, 64, 32);
-  check_sizes<double>(130, 300, 70);
-  check_sizes<float>(260, 530, 90);
-  check_sizes<double>(3, 280, 600);
+  check_sizes<double>(130, 300, 70, false);
+  check_sizes<float>(250, 530, 66, false);
+  check_sizes<double>(3, 280, 600, false);
 }
 
 TEST_CASE("a row times a column follows the tree of sums") {
@@ -78,10 +83,11 @@ TEST_CASE("a row times a column follows the tree of sums") {
       const Array a = random(dtype, {1, k}), b = random(dtype, {k, 1}, 2);
       const Array result = on_every_isa([&] { return matmul(a, b); });
       CHECK(same_bits(result, on_every_isa([&] { return matmul(strided(a), strided(b)); })));
+      const std::vector<double> x = elements(a), y = elements(b);
       double exact = 0, scale = 0;
-      for (std::size_t i = 0; i < static_cast<std::size_t>(k); ++i) {
-        exact += elements(a)[i] * elements(b)[i];
-        scale += std::abs(elements(a)[i] * elements(b)[i]);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        exact += x[i] * y[i];
+        scale += std::abs(x[i] * y[i]);
       }
       CHECK(std::abs(result.item() - exact) <= scale * (dtype == DType::f64 ? 1e-15 : 3e-7));
     }

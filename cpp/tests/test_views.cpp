@@ -89,6 +89,15 @@ TEST_CASE("slice, its writing and its transpose") {
   CHECK_THROWS_AS(slice(x, std::vector<Slice>{{0, 1, 5}}), ShapeError);
   CHECK_THROWS_AS(slice(x, std::vector<Slice>{{0, 1, 6}, {0, 1, 1}}), ShapeError);
   CHECK_THROWS_AS(slice(x, std::vector<Slice>{{1, -1, 3}, {0, 1, 1}}), ShapeError);
+  // Numbers of a forged file, whose last element cannot be computed.
+  constexpr std::int64_t kMost = INT64_MAX, kLeast = INT64_MIN;
+  for (const Slice huge : {Slice{0, 1, kMost}, Slice{4, kMost, 2}, Slice{0, kLeast, 2}, Slice{4, -1, kMost},
+                           Slice{kMost, 1, 1}, Slice{kLeast, 1, 1}, Slice{0, kMost, kMost}, Slice{0, 1, kLeast}}) {
+    CHECK_THROWS_AS(slice(x, std::vector<Slice>{huge, {0, 1, 1}}), ShapeError);
+  }
+  CHECK(slice(x, std::vector<Slice>{{4, 0, 3}, {0, 1, 1}}).size() == 3);
+  CHECK(slice(x, std::vector<Slice>{{4, -4, 2}, {0, 6, 2}}).size() == 4);
+  CHECK(slice(x, std::vector<Slice>{{4, kLeast, 1}, {0, kMost, 1}}).size() == 1);
 }
 
 TEST_CASE("broadcast_to and flip") {

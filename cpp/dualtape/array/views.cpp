@@ -58,8 +58,13 @@ void check_slices(Shape shape, std::span<const Slice> slices) {
   }
   for (std::size_t i = 0; i < shape.size(); ++i) {
     const auto [start, step, count] = slices[i];
-    const std::int64_t last = start + (count - 1) * step;
-    if (count < 0 || (count > 0 && (start < 0 || start >= shape[i] || last < 0 || last >= shape[i]))) {
+    // Whether the last element is inside, without computing where it is: the numbers may come from a file.
+    const auto leaves = [&, start = start, step = step, count = count] {
+      if (start < 0 || start >= shape[i]) return true;
+      const std::int64_t room = step < 0 ? start : shape[i] - 1 - start;
+      return count > 1 && step != 0 && (step == INT64_MIN || count - 1 > room / (step < 0 ? -step : step));
+    };
+    if (count < 0 || (count > 0 && leaves())) {
       throw ShapeError(call("slice", shape) + ": a slice leaves axis " + std::to_string(i) + "; it takes " +
                        std::to_string(count) + " elements from " + std::to_string(start) + " in steps of " +
                        std::to_string(step) + "; stay below the extent " + std::to_string(shape[i]) + ".");
@@ -131,7 +136,8 @@ Array slice(const Array& x, std::span<const Slice> slices) {
   std::int64_t offset = x.offset();
   for (std::size_t i = 0; i < slices.size(); ++i) {
     shape.push_back(slices[i].count);
-    strides.push_back(x.strides()[i] * slices[i].step);
+    // (The step of a single element may be any number.)
+    strides.push_back(slices[i].count > 1 ? x.strides()[i] * slices[i].step : x.strides()[i]);
     if (slices[i].count > 0) offset += x.strides()[i] * slices[i].start;
   }
   return view_of(x, shape, strides, offset);

@@ -23,13 +23,9 @@ from dualtape._core import DTypeError, ShapeError, TraceError, dlarray
 from dualtape._purity import purity
 from dualtape.loops._data import Data
 from dualtape.loops._function_tables import Table, as_leaf, is_number, location, tabulated
+from dualtape.loops._names import Names, ordered, unused
 from dualtape.tree import Structure, check_same, flatten, paths, unflatten
 
-RESERVED = {
-    "iteration": "the number of the iteration, from 1",
-    "batch": "the minibatch; pass data=... and batch_size=...",
-    "state": "the state; the start is the second argument",
-}
 MOST_PATHS = 2000
 MOST_PATHS_OF_FUNCTIONS = 100  # a function of the iteration that decides more often becomes a table
 LONGEST_TABLE = 10_000_000
@@ -50,43 +46,6 @@ class Untraceable(Exception):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"cannot trace {', '.join(names)}")
         self.names = names
-
-
-class Names:
-    """The parameters of a function that are filled by name: those behind the first `positional` ones, and those among
-    these, but for the first, whose name is in `named`."""
-
-    def __init__(self, function: Callable[..., Any], positional: int, named: Iterable[str] = ()) -> None:
-        self.required: list[str] = []
-        self.optional: list[str] = []
-        self.all = False
-        self.positional = 0
-        try:
-            parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):  # a builtin that does not say
-            self.positional = positional
-            return
-        for parameter in parameters:
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                self.positional = positional
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                self.all = True
-            elif (
-                self.positional < positional
-                and parameter.kind is not parameter.KEYWORD_ONLY
-                and not (self.positional and parameter.name in named)
-            ):
-                self.positional += 1
-            elif parameter.default is parameter.empty:
-                self.required.append(parameter.name)
-            else:
-                self.optional.append(parameter.name)
-
-    def wanted(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What to pass of what is there."""
-        if self.all:
-            return dict(given)
-        return {name: given[name] for name in (*self.required, *self.optional) if name in given}
 
 
 class Step:
@@ -132,42 +91,8 @@ class Step:
         self.value_paths: list[str] = []
         self.value_labels: list[str | None] = []
         self.kinds: list[tuple[Any, tuple[int, ...]]] | None = None  # (dtype, shape) of each result
-        self._check_names()
-        self._order_functions()
-
-    # ---- names ------------------------------------------------------------------------------------------------
-
-    def _check_names(self) -> None:
-        given = {*self.hyper, *self.swept}
-        for name in sorted(given & set(RESERVED)):
-            raise ValueError(
-                f"{self.where}: no hyperparameter can be called {name}, which is {RESERVED[name]}; got it as "
-                f"{'an argument' if name in self.hyper else 'an axis of over'}; choose another name."
-            )
-        twice = sorted(set(self.hyper) & set(self.swept))
-        if twice:
-            raise ValueError(
-                f"{self.where}: a hyperparameter is either fixed or swept; {', '.join(twice)} was given both as an "
-                "argument and in over; leave out one of them."
-            )
-        known = given | {"iteration"} | ({"batch"} if self.data.structure is not None else set())
-        users: list[tuple[str, Names]] = [("the step" + location(self.function), self.names)]
-        users += [(f"the function for {name}", names) for name, names in self.function_names.items()]
-        if self.until_names is not None:
-            users.append(("until", self.until_names))
-        for who, names in users:
-            missing = [name for name in names.required if name not in known]
-            if missing:
-                hint = "pass data=... and batch_size=..." if missing == ["batch"] else f"pass {missing[0]}=..."
-                raise TypeError(
-                    f"{self.where}: {who} takes {', '.join(missing)}, which was not given; got "
-                    f"{', '.join(sorted(given)) or 'no hyperparameters'}; {hint}, or give the parameter a default."
-                )
-        self.extra = {
-            name
-            for name in given
-            if not any(names.all or name in names.required or name in names.optional for _, names in users)
-        }
+        self.extra = unused(self)
+        self.functions = ordered(self)
 
     def check_extra(self, used: Sequence[str] = ()) -> None:
         """Refuse hyperparameters that nobody takes; `used` are those that somebody else does."""
@@ -178,22 +103,6 @@ class Step:
                 f"{self.where}: the step{location(self.function)} takes no {', '.join(unused)}; it takes "
                 f"{', '.join(takes) or 'nothing but the state'}; rename the argument, or add the parameter to the step."
             )
-
-    def _order_functions(self) -> None:
-        """Put functions behind those whose results they take."""
-        waiting, done = dict(self.functions), set[str]()
-        while waiting:
-            ready = [n for n in waiting if not set(self.function_names[n].wanted(self.functions)) - done - {n}]
-            ready = [n for n in ready if n not in self.function_names[n].required]
-            if not ready:
-                raise ValueError(
-                    f"{self.where}: the functions for {', '.join(waiting)} take each other's results, so that none can "
-                    "be called first; got a circle; let one of them be computed in the step."
-                )
-            for name in ready:
-                del waiting[name]
-                done.add(name)
-                self.functions[name] = self.functions.pop(name)
 
     # ---- inputs -----------------------------------------------------------------------------------------------
 

@@ -19,9 +19,10 @@ from dualtape.loops._drive import STOPS, Job, Meter, Progress, refuse_beyond
 from dualtape.loops._eager import run_eagerly
 from dualtape.loops._function_tables import as_leaf, location
 from dualtape.loops._loop import check_every, check_iterations
+from dualtape.loops._names import Names
 from dualtape.loops._over import Over
 from dualtape.loops._results import Runs
-from dualtape.loops._step import Names, Step
+from dualtape.loops._step import Step
 from dualtape.tree import flatten, paths, unflatten
 
 

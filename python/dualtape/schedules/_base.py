@@ -21,14 +21,17 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dualtape import _core
+
 Scalar: TypeAlias = Any  # a float, an int, or a scalar dlarray, traced or not
 
 STATIC = {"static": True}
 
 
 def cos(x: Scalar) -> Scalar:
-    """The cosine of a number, or, through NumPy's protocol, of a traced scalar."""
-    return math.cos(x) if isinstance(x, (float, int)) else np.cos(x)
+    """The cosine of a number or of a traced scalar: the core's for both, so that both have the same bits."""
+    y = _core.elementwise.cos(x)
+    return float(y) if isinstance(x, (float, int)) else y
 
 
 def _is_count(value: Scalar) -> bool:
