@@ -303,6 +303,19 @@ def test_decisions_with_minibatches() -> None:
     assert_each_as_alone(step, 0.0, runs, **options)
 
 
+def test_runs_of_one_block_stop_each_in_its_own_time() -> None:
+    def step(state: Any, rate: Any, iteration: Any) -> Any:
+        x, m = state
+        m = 0.9 * m + 0.1 * (2 * x)
+        return (x - rate * m / (1 - 0.9**iteration), m), x
+
+    options: dict[str, Any] = {"iterations": 400, "until": lambda state, x: abs(x) < 1e-3}
+    over = dt.grid(rate=np.linspace(0.01, 0.2, 64))
+    runs = dt.sweep(step, (3.0, 0.0), over=over, record_every=1, **options)
+    assert len(set(runs.iterations.tolist())) > 20
+    assert_each_as_alone(step, (3.0, 0.0), runs, **options)
+
+
 def test_minibatches_with_until() -> None:
     """All runs see the same batch, so nobody gets a lane before the others are done."""
     options: dict[str, Any] = {

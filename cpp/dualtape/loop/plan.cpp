@@ -65,7 +65,8 @@ Plan::Plan(std::shared_ptr<const program::Program> program, Settings settings, c
   asynchronous_ = settings_.until && !settings_.batches && runs.count > 1 && settings_.iterations < kLargestTable;
   stages_ = program::lower_step(graph_, levels, states, settings_.values, false);
   choose_lanes(runs);
-  asynchronous_ = asynchronous_ && runs.count > lanes_;
+  // (In machine code each vector of lanes stops when one of them does, so that they part at once.)
+  asynchronous_ = asynchronous_ && (runs.count > lanes_ || machine::is_wanted());
   if (asynchronous_) stages_ = program::lower_step(graph_, levels, states, settings_.values, true);
 
   make_machine();
@@ -106,7 +107,8 @@ void Plan::choose_lanes(const Runs& runs) {
 Plan::~Plan() = default;
 
 void Plan::make_machine() {
-  if (!machine::is_wanted()) return;
+  const bool part = settings_.until && lanes_ > 1 && !asynchronous_;
+  if (!machine::is_wanted() || settings_.batches || part) return;
   const exec::Code& code = *stages_.step.code;
   // Lanes in use are whole vectors of any instruction set and type.
   capacity_ = lanes_ == 1 ? 1 : (lanes_ + kVector - 1) / kVector * kVector;

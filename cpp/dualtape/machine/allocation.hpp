@@ -70,6 +70,11 @@ class Allocation {
     owners(id)[static_cast<std::size_t>(reg(id))] = kNoLine;
     reg_[index(id)] = kNone;
   }
+  /// For the result of line `at`: the register of a value that is not used behind it is free. (Its slot is not: the
+  /// instruction may read it there, after something else was spilled.)
+  void end_register(LineId id, LineId at) {
+    if (dies_at(id, at)) drop(id);
+  }
   /// After line `at`: a value that is not used any more has neither register nor slot.
   void end_use(LineId id, LineId at) {
     if (!dies_at(id, at)) return;

@@ -350,7 +350,7 @@ class Emitter : public Xbyak::CodeGenerator {
   Xmm result(LineId here) { return vector(result_index(here)); }
   int result_index(LineId here) {
     for (LineId id : line(here).operands) {
-      if (id != kNoLine) where_->end_use(id, here);
+      if (id != kNoLine) where_->end_register(id, here);
     }
     busy_.clear();
     return new_register(here, here, wanted(here));
@@ -503,22 +503,22 @@ class Emitter : public Xbyak::CodeGenerator {
       in_vector = in_register(mask, here);
     }
     where_->put_away([&](LineId id, int from, int slot) { spill(id, from, slot); });
-    Label& target = joins_[static_cast<LineId>(line(here).immediate)];
-    target = Label();
+    const auto target = std::make_shared<Label>();
+    joins_[static_cast<LineId>(line(here).immediate)] = target;
     if (style_.masks) {
       kortestw(in_mask, in_mask);
     } else {
       body_.single ? vmovmskps(r11d, in_vector) : vmovmskpd(r11d, in_vector);
       test(r11d, style_.scalar ? 1 : 0xFF);
     }
-    jz(target, T_NEAR);
+    jz(*target, T_NEAR);
     guards_.push_back(here);
     where_->end_use(mask, here);
   }
   void emit_join(LineId here) {
     where_->join(guards_.back());
     guards_.pop_back();
-    L(joins_[here]);
+    L(*joins_[here]);
   }
 
   /// One of the operands gives its register to the result: one that is not read again, or else a copy.
@@ -771,7 +771,7 @@ class Emitter : public Xbyak::CodeGenerator {
   std::optional<Allocation> where_;
   std::vector<LineId> busy_;
   std::vector<LineId> guards_;  // that are open
-  std::map<LineId, Label> joins_;
+  std::map<LineId, std::shared_ptr<Label>> joins_;
   std::vector<std::uint64_t> pool_;
   std::vector<std::function<void()>> cold_;
   Label pool_label_;
