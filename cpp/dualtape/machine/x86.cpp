@@ -4,9 +4,7 @@
 #include "dualtape/machine/kernel.hpp"
 
 #if defined(__x86_64__)
-#include <xbyak/xbyak.h>
-
-#include <bit>
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -14,30 +12,16 @@
 #include <optional>
 
 #include "dualtape/machine/allocation.hpp"
+#include "dualtape/machine/x86_instructions.hpp"
 #include "dualtape/num/isa.hpp"
 
 namespace dualtape::machine {
 namespace {
 
-using Xbyak::Address;
-using Xbyak::Label;
-using Xbyak::Operand;
-using Xbyak::Xmm;
-
-/// How a kernel is laid out.
-struct Style {
-  bool masks;        // AVX-512
-  bool scalar;       // one lane
-  int copies = 1;    // vectors worked on in turn within an iteration
-  bool kept = true;  // states stay in registers
-};
-
-constexpr std::uint64_t kSign = 0x8000000000000000u, kRest = ~kSign;
-
-class Emitter : public Xbyak::CodeGenerator {
+class Emitter : public Instructions {
  public:
   Emitter(const Body& body, const Style& style, std::size_t most, std::byte* memory)
-      : CodeGenerator(most, memory), body_(body), style_(style) {
+      : Instructions(body, style, most, memory) {
     needed_.assign(body.lines.size(), false);
     const auto need = [&](LineId id) {
       if (id != kNoLine) needed_[at(id)] = true;
@@ -112,130 +96,6 @@ class Emitter : public Xbyak::CodeGenerator {
 
  private:
   static std::size_t at(LineId id) { return static_cast<std::size_t>(id); }
-  int item() const { return static_cast<int>(body_.item()); }
-  int vector_bytes() const { return style_.scalar ? item() : style_.masks ? 64 : 32; }
-  int pool_step() const { return style_.scalar ? 16 : style_.masks ? item() : 32; }
-
-  // Registers. Two vector registers and two masks are never given to values.
-  Xmm vector(int i) const {
-    if (style_.scalar) return Xmm(i);
-    if (style_.masks) return Xbyak::Zmm(i);
-    return Xbyak::Ymm(i);
-  }
-  int register_count() const { return style_.masks ? 32 : 16; }
-  int scratch(int i) const { return register_count() - 1 - i; }
-
-  // Constants
-  Address pooled(std::uint64_t bits) { return spread(place_in_pool(bits), true); }
-  /// The same for bitwise instructions, which read whole registers.
-  Address pooled_bits(std::uint64_t bits) {
-    const Xbyak::RegExp where = place_in_pool(pattern(bits));
-    return style_.masks ? ptr_b[where] : ptr[where];
-  }
-  Xbyak::RegExp place_in_pool(std::uint64_t bits) {
-    std::size_t i = 0;
-    while (i < pool_.size() && pool_[i] != bits) ++i;
-    if (i == pool_.size()) pool_.push_back(bits);
-    return rcx + static_cast<int>(i) * pool_step();
-  }
-  std::uint64_t bits_of(double value) const {
-    return body_.single ? std::bit_cast<std::uint32_t>(static_cast<float>(value)) : std::bit_cast<std::uint64_t>(value);
-  }
-  std::uint64_t pattern(std::uint64_t bits) const { return body_.single ? bits >> 32 : bits; }
-  /// A number that is the same for all lanes; `whole`: a whole vector of it lies there.
-  Address spread(const Xbyak::RegExp& where, bool whole) const {
-    if (style_.masks) return ptr_b[where];
-    return whole && !style_.scalar ? ptr[where] : (body_.single ? dword[where] : qword[where]);
-  }
-
-  // Instructions in all forms: pd, ps, sd, ss.
-#define DUALTAPE_FORMS(name)                                      \
-  void name(const Xmm& d, const Operand& a, const Operand& b) {   \
-    if (style_.scalar) {                                          \
-      body_.single ? v##name##ss(d, a, b) : v##name##sd(d, a, b); \
-    } else {                                                      \
-      body_.single ? v##name##ps(d, a, b) : v##name##pd(d, a, b); \
-    }                                                             \
-  }
-  DUALTAPE_FORMS(add)
-  DUALTAPE_FORMS(sub)
-  DUALTAPE_FORMS(mul)
-  DUALTAPE_FORMS(div)
-#undef DUALTAPE_FORMS
-  using CodeGenerator::add;
-  using CodeGenerator::div;
-  using CodeGenerator::mul;
-  using CodeGenerator::sub;
-
-  /// d = +-(a * b) +- d, or d = +-(d * a) +- b: order 231 or 213.
-  void fused(std::uint32_t signs, bool order_231, const Xmm& d, const Xmm& a, const Operand& b) {
-#define DUALTAPE_FORMS(name, order)                                           \
-  if (style_.scalar) {                                                        \
-    body_.single ? v##name##order##ss(d, a, b) : v##name##order##sd(d, a, b); \
-  } else {                                                                    \
-    body_.single ? v##name##order##ps(d, a, b) : v##name##order##pd(d, a, b); \
-  }                                                                           \
-  return;
-#define DUALTAPE_ORDERS(name) \
-  if (order_231) {            \
-    DUALTAPE_FORMS(name, 231) \
-  } else {                    \
-    DUALTAPE_FORMS(name, 213) \
-  }
-    switch (signs) {
-      case 0:
-        DUALTAPE_ORDERS(fmadd)
-      case kNegateAddend:
-        DUALTAPE_ORDERS(fmsub)
-      case kNegateProduct:
-        DUALTAPE_ORDERS(fnmadd)
-      default:
-        DUALTAPE_ORDERS(fnmsub)
-    }
-#undef DUALTAPE_ORDERS
-#undef DUALTAPE_FORMS
-  }
-  /// From memory as `memory` gives it.
-  void load(const Xmm& d, const Address& from) {
-    if (style_.scalar) return body_.single ? vmovss(d, from) : vmovsd(d, from);
-    if (!from.isBroadcast() && from.getBit() != body_.item() * 8) return vmovups(d, from);
-    const Address number = body_.single ? dword[from.getRegExp()] : qword[from.getRegExp()];
-    if (body_.single) return vbroadcastss(d, number);
-    style_.masks ? vbroadcastsd(Xbyak::Zmm(d.getIdx()), number) : vbroadcastsd(Xbyak::Ymm(d.getIdx()), number);
-  }
-  void load(const Xmm& d, LineId id) { is_gathered(id) ? gather(id, d) : load(d, memory(id)); }
-  void store(const Address& to, const Xmm& x) {
-    if (style_.scalar) return body_.single ? vmovss(to, x) : vmovsd(to, x);
-    vmovups(to, x);
-  }
-  void move(const Xmm& d, const Xmm& x) {
-    if (d.getIdx() != x.getIdx()) vmovaps(d, x);
-  }
-  void bitwise_and(const Xmm& d, const Xmm& a, const Operand& b) {
-    if (!style_.masks) return vandps(d, a, b);
-    body_.single ? vpandd(d, a, b) : vpandq(d, a, b);
-  }
-  void bitwise_or(const Xmm& d, const Xmm& a, const Operand& b) {
-    if (!style_.masks) return vorps(d, a, b);
-    body_.single ? vpord(d, a, b) : vporq(d, a, b);
-  }
-  void bitwise_xor(const Xmm& d, const Xmm& a, const Operand& b) {
-    if (!style_.masks) return vxorps(d, a, b);
-    body_.single ? vpxord(d, a, b) : vpxorq(d, a, b);
-  }
-  static std::uint8_t predicate(Comparison how) {
-    constexpr std::uint8_t kPredicates[] = {0x00, 0x04, 0x11, 0x12, 0x1E, 0x1D};  // quiet, as C's are about values
-    return kPredicates[static_cast<int>(how)];
-  }
-  void compare(int d, const Xmm& a, const Operand& b, std::uint8_t how) {
-    if (style_.masks) {
-      const Xbyak::Opmask k(d);
-      return body_.single ? vcmpps(k, a, b, how) : vcmppd(k, a, b, how);
-    }
-    const Xmm x = vector(d);
-    if (style_.scalar) return body_.single ? vcmpss(x, a, b, how) : vcmpsd(x, a, b, how);
-    body_.single ? vcmpps(x, a, b, how) : vcmppd(x, a, b, how);
-  }
 
   // Values
   const Line& line(LineId id) const { return body_.lines[at(id)]; }
@@ -288,6 +148,8 @@ class Emitter : public Xbyak::CodeGenerator {
     is_mask(id) ? kmovw(in_slot(slot), Xbyak::Opmask(from)) : store(in_slot(slot), vector(from));
   }
 
+  using Instructions::load;
+  void load(const Xmm& d, LineId id) { is_gathered(id) ? gather(id, d) : load(d, memory(id)); }
   /// The value in a register, for an instruction of line `here`.
   Xmm in_register(LineId id, LineId here) {
     if (where_->reg(id) == Allocation::kNone) {
@@ -764,15 +626,12 @@ class Emitter : public Xbyak::CodeGenerator {
     for (const auto& [to, value] : loads) load(vector(to), value);
   }
 
-  const Body& body_;
-  Style style_;
   std::vector<bool> needed_;
   std::vector<LineId> state_lines_;
   std::optional<Allocation> where_;
   std::vector<LineId> busy_;
   std::vector<LineId> guards_;  // that are open
   std::map<LineId, std::shared_ptr<Label>> joins_;
-  std::vector<std::uint64_t> pool_;
   std::vector<std::function<void()>> cold_;
   Label pool_label_;
   int copy_ = 0, group_copies_ = 1, most_slots_ = 0;
