@@ -404,12 +404,15 @@ def test_recording_less_changes_nothing(name: str) -> None:
     assert [x.tobytes() for x in leaves(none.state)] == [x.tobytes() for x in leaves(every.state)]
 
 
-# ---- instruction sets -------------------------------------------------------------------------------------------
+# ---- instruction sets and executors ------------------------------------------------------------------------------
 
 
 def summary() -> dict[str, Any]:
     """Hashes of every case as one run, as lanes, and in plain Python."""
-    out: dict[str, Any] = {"isa": _core.build_info()["isa_used"]}
+    out: dict[str, Any] = {
+        "isa": _core.build_info()["isa_used"],
+        "executors": {name: job(case, 2, 2).core.plan()["executor"] for name, case in CASES.items()},
+    }
     for name, case in CASES.items():
         few = 3 if case.iterations < 10 else 60
         out[name] = [
@@ -425,8 +428,9 @@ def here() -> dict[str, Any]:
     return summary()
 
 
+@pytest.mark.parametrize("executor", ["machine", "interpreter"])
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "generic"])
-def test_instruction_sets(isa: str, here: dict[str, Any]) -> None:
+def test_instruction_sets_and_executors(isa: str, executor: str, here: dict[str, Any]) -> None:
     build = _core.build_info()
     order = ["generic", "avx2", "avx512"]
     if order.index(isa) > order.index(build["isa_best"]):
@@ -434,13 +438,21 @@ def test_instruction_sets(isa: str, here: dict[str, Any]) -> None:
     if not build["fma"]:
         pytest.skip("without fused multiply-add there is one instruction set, with bits of its own")
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    chosen = {"DUALTAPE_ISA": isa, "DUALTAPE_EXECUTOR": executor, "PYTHONPATH": path}
     done = subprocess.run(
-        [sys.executable, __file__], env={**os.environ, "DUALTAPE_ISA": isa, "PYTHONPATH": path},
+        [sys.executable, __file__], env=os.environ | chosen,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     there = json.loads(done.stdout)
     assert there.pop("isa") == isa
+    used = there.pop("executors")
+    if executor == "machine" and isa != "generic":
+        assert {"descent", "momentum", "adam", "backtracking", "descent in float32"} <= {
+            name for name in used if used[name] == "machine"
+        }
+    else:
+        assert set(used.values()) == {"interpreter"}
     assert there == {name: here[name] for name in CASES}
 
 

@@ -181,6 +181,7 @@ class Sweep {
     out["lanes"] = plan_->lanes();
     out["asynchronous"] = plan_->asynchronous();
     out["instructions"] = instructions;
+    out["executor"] = plan_->machine() ? "machine" : "interpreter";
     out["paths"] = [&] {
       std::int64_t leaves = 0;
       for (const exec::Segment& segment : code.segments) leaves += segment.decision == exec::kNone;
