@@ -201,6 +201,8 @@ Plan::Tables::Tables(const Plan& plan) : plan_(plan) {
   }
 }
 
+Plan::Tables::~Tables() = default;
+
 void Plan::Tables::fill_all() {
   if (!inputs_.empty()) fill(1, plan_.settings_.iterations);
 }
@@ -211,23 +213,32 @@ void Plan::Tables::fill(std::int64_t first, std::int64_t length) {
   const exec::Code& code = *part.code;
   first_ = first;
   length_ = length;
-  exec::Runner runner(part.code, std::min(length, kWindow));
-  exec::Workspace& home = runner.home();
-  for (std::size_t i = 0; i < part.inputs.size(); ++i) {
-    if (code.values[code.inputs[i]].varying) continue;
-    const NodeId node = part.inputs[i];
-    const bool given = plan_.graph_.nodes[node].kind == program::NodeKind::input;
-    home.load(code.inputs[i], (given ? plan_.input_values(node, 0, 1) : plan_.values_[node]).raw_data());
+  if (!runner_) {
+    runner_ = std::make_unique<exec::Runner>(part.code, std::min(plan_.settings_.iterations, kWindow));
+    for (std::size_t i = 0; i < part.inputs.size(); ++i) {
+      if (code.values[code.inputs[i]].varying) continue;
+      const NodeId node = part.inputs[i];
+      const bool given = plan_.graph_.nodes[node].kind == program::NodeKind::input;
+      runner_->home().load(code.inputs[i], (given ? plan_.input_values(node, 0, 1) : plan_.values_[node]).raw_data());
+    }
   }
+  exec::Workspace& home = runner_->home();
+  // The iterations are the lanes: of a number, they lie one after another.
+  const auto is_row = [&](exec::ValueId id) { return code.values[id].varying && code.values[id].size == 1; };
   for (std::size_t t = 0; t < inputs_.size(); ++t) entries_[t].resize(static_cast<std::size_t>(length * items_[t]));
   for (std::int64_t start = 0; start < length; start += home.capacity()) {
     const std::int64_t n = std::min(home.capacity(), length - start);
     for (std::size_t i = 0; i < part.inputs.size(); ++i) {
       if (!code.values[code.inputs[i]].varying) continue;
       const Array values = plan_.input_values(part.inputs[i], first + start, n);
+      if (is_row(code.inputs[i])) {
+        std::memcpy(home.data(code.inputs[i]), values.raw_data(),
+                    static_cast<std::size_t>(n * array::item_size(values.dtype())));
+        continue;
+      }
       for (std::int64_t k = 0; k < n; ++k) home.load(code.inputs[i], entry(values, k), k);
     }
-    runner.run(n);
+    runner_->run(n);
     for (std::size_t t = 0; t < inputs_.size(); ++t) {
       const NodeId node = plan_.stages_.step.inputs[inputs_[t]];
       char* to = entries_[t].data() + start * items_[t];
@@ -238,7 +249,12 @@ void Plan::Tables::fill(std::int64_t first, std::int64_t length) {
       }
       const std::size_t which =
           static_cast<std::size_t>(std::find(part.results.begin(), part.results.end(), node) - part.results.begin());
-      for (std::int64_t k = 0; k < n; ++k) home.store(code.segments[0].results[which], to + k * items_[t], k);
+      const exec::ValueId result = code.segments[0].results[which];
+      if (is_row(result)) {
+        std::memcpy(to, home.data(result), static_cast<std::size_t>(n * items_[t]));
+        continue;
+      }
+      for (std::int64_t k = 0; k < n; ++k) home.store(result, to + k * items_[t], k);
     }
   }
   if (!plan_.machine_) return;

@@ -20,6 +20,10 @@
 #include "dualtape/loop/batches.hpp"
 #include "dualtape/program/program.hpp"
 
+namespace dualtape::exec {
+class Runner;
+}
+
 namespace dualtape::loop {
 
 using array::Array;
@@ -137,6 +141,7 @@ class Plan {
 class Plan::Tables {
  public:
   explicit Tables(const Plan& plan);
+  ~Tables();
   /// The inputs of the step's code that these are.
   const std::vector<std::size_t>& inputs() const { return inputs_; }
   /// The value of entry i at an iteration (from 1). The window moves there if it is elsewhere.
@@ -163,6 +168,7 @@ class Plan::Tables {
   std::vector<std::size_t> inputs_;
   std::vector<std::int64_t> items_;
   std::vector<std::vector<char>> entries_;
+  std::unique_ptr<exec::Runner> runner_;  // computes them
   std::int64_t first_ = 0, length_ = 0;
   bool finite_ = true;
 };
