@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from numeric import close
 from steps import assert_same_bits
@@ -183,6 +184,16 @@ def test_an_optimizer_with_a_traced_iteration_and_rate() -> None:
         return params, state["iteration"], state
 
     check(run, lambda rng: (*normal((3,), (3,))(rng), dt.dlarray(float(rng.integers(1, 9)))))
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_partial_is_as_precise_as_the_result(shape: tuple[int, ...]) -> None:
+    """A float32 divisor of a float64 value: its reciprocal is a float64 number, traced or not."""
+    x, y = np.full(shape, 0.12573022, np.float32), np.full(shape, 0.3)
+    gradient = dt.grad(lambda y, x: dnp.sum(y / x))
+    wanted = 1 / x.astype(np.float64)
+    np.testing.assert_array_equal(gradient(y, x), wanted)
+    np.testing.assert_array_equal(dt.trace(gradient, y, x, contract=False)(y, x), wanted)
 
 
 # ---- schedules ------------------------------------------------------------------------------------------------

@@ -119,7 +119,11 @@ Var times_partial(ops::Op op, int which, std::span<const Var> operands, const Va
     return array::times_partial(op, which, {values.data(), operands.size()}, out.value(), factor.value());
   }
   std::array<Traced, kMaxArity> traced{0.0, 0.0, 0.0};
-  for (std::size_t i = 0; i < operands.size(); ++i) traced[i] = Traced(operands[i]);
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    // In the result's dtype, like the op itself: 1 / b of a float32 b is not precise enough for a float64 a / b.
+    const bool narrow = operands[i].dtype() == DType::f32 && out.dtype() == DType::f64;
+    traced[i] = Traced(narrow ? cast(operands[i], DType::f64) : operands[i]);
+  }
   const Traced partial = ops::partial_of(op, which, traced.data(), Traced(out));
   if (partial.is_number() && partial.number() == 1.0) return factor;
   Var by = partial.var(factor.dtype());
