@@ -120,6 +120,52 @@ TEST_CASE("matmul broadcasts leading axes") {
   });
 }
 
+/// Both operands' lanes or one matrix for all, products turned or not, against products lane by lane.
+void check_lanes(DType dtype, std::int64_t m, std::int64_t k, std::int64_t n, std::int64_t lanes) {
+  CAPTURE(m);
+  CAPTURE(k);
+  CAPTURE(n);
+  CAPTURE(lanes);
+  const Array a = random(dtype, {2, m, k, lanes}, 1), b = random(dtype, {k, n, lanes}, 2);
+  const Array turned = transpose(random(dtype, {n, k, lanes}, 3), Dims{1, 0, 2});
+  const Array one_a = broadcast_to(random(dtype, {m, k, 1}, 4), Dims{m, k, lanes});
+  const Array one_b = broadcast_to(random(dtype, {k, n, 1}, 5), Dims{k, n, lanes});
+  const auto lane = [](const Array& x, std::int64_t i) {
+    std::vector<Slice> slices;
+    for (std::size_t axis = 0; axis + 1 < x.shape().size(); ++axis) slices.push_back({0, 1, x.shape()[axis]});
+    slices.push_back({i, 1, 1});
+    return reshape(slice(x, slices), Dims(x.shape().first(x.shape().size() - 1)));
+  };
+  const std::pair<Array, Array> pairs[] = {{a, b}, {a, turned}, {one_a, b}, {a, one_b}, {one_a, one_b}};
+  for (const auto& [left, right] : pairs) {
+    for_every_isa([&] {
+      Dims shape(left.shape());
+      shape[shape.size() - 2] = n;
+      Array out = Array::empty(dtype, shape);
+      matmul_lanes_into(out, left, right);
+      for (std::int64_t i = 0; i < lanes; ++i) {
+        CHECK(same_bits(lane(out, i), matmul(lane(left, i), lane(right, i))));
+      }
+    });
+  }
+}
+
+TEST_CASE("matmul of many lanes is matmul of each") {
+  for (std::int64_t lanes : {1, 3, 8, 21}) {
+    for (std::int64_t m : {1, 2, 5}) {
+      for (std::int64_t n : {1, 4, 7}) {
+        for (std::int64_t k : {1, 40}) {
+          check_lanes(DType::f64, m, k, n, lanes);
+          check_lanes(DType::f32, m, k, n, lanes);
+        }
+      }
+    }
+  }
+  check_lanes(DType::f64, 1, 0, 1, 8);
+  check_lanes(DType::f64, 1, 700, 1, 9);
+  check_lanes(DType::i64, 2, 3, 4, 5);
+}
+
 TEST_CASE("matmul of nothing, of whole numbers and of what does not fit") {
   CHECK(elements(matmul(Array::empty(DType::f64, Dims{2, 0}), Array::empty(DType::f64, Dims{0, 3}))) ==
         std::vector<double>(6, 0.0));

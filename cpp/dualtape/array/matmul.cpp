@@ -5,6 +5,7 @@
 
 #include "dualtape/array/convert.hpp"
 #include "dualtape/array/kernels/matmul.hpp"
+#include "dualtape/array/kernels/matmul_lanes.hpp"
 #include "dualtape/array/views.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/num/isa.hpp"
@@ -25,6 +26,21 @@ const MatrixKernels<T>& kernels() {
   }
 #endif
   return generic::matrix_kernels<T>();
+}
+
+template <class T>
+LanesKernel<T> lanes_kernel() {
+#if defined(__x86_64__)
+  switch (num::current_isa()) {
+    case num::Isa::avx512:
+      return avx512::lanes_product<T>();
+    case num::Isa::avx2:
+      return avx2::lanes_product<T>();
+    case num::Isa::generic:
+      break;
+  }
+#endif
+  return generic::lanes_product<T>();
 }
 
 /// Exact products of whole numbers; those of bools are "any of both", as in NumPy.
@@ -65,10 +81,10 @@ Dims product_shape(const Array& a, const Array& b, Dims& batch) {
   return out;
 }
 
-/// Strides of the leading axes of x, repeated to those of the batch.
-Dims batch_steps(const Array& x, const Dims& batch) {
+/// Strides of the leading axes of x, before its last `own` ones, repeated to those of the batch.
+Dims batch_steps(const Array& x, int own, const Dims& batch) {
   Dims steps = Dims::filled(batch.size(), 0);
-  const int added = batch.size() - (x.ndim() - 2);
+  const int added = batch.size() - (x.ndim() - own);
   for (int i = added; i < batch.size(); ++i) {
     const std::size_t from = static_cast<std::size_t>(i - added);
     if (x.shape()[from] != 1) steps[i] = x.strides()[from];
@@ -90,9 +106,9 @@ void merge_batch(Product<T>& p, Dims& batch, const Dims& a_steps, const Dims& b_
   batch = Dims{};
 }
 
-template <class T, class Run>
-void for_batch(Product<T> p, const Dims& batch, const Dims& a_steps, const Dims& b_steps, Run run) {
-  const std::int64_t c_step = p.m * p.n, count = element_count(batch);
+template <class P, class Run>
+void for_batch(P p, std::int64_t c_step, const Dims& batch, const Dims& a_steps, const Dims& b_steps, Run run) {
+  const std::int64_t count = element_count(batch);
   Dims index = Dims::filled(batch.size(), 0);
   for (std::int64_t number = 0; number < count; ++number, p.c += c_step) {
     run(p);
@@ -124,9 +140,9 @@ void multiply(Array& out, const Array& a, const Array& b, Dims batch, bool accum
                .accumulate = accumulate,
                .scratch = nullptr};
   if (out.size() == 0) return;
-  const Dims a_steps = batch_steps(a, batch), b_steps = batch_steps(b, batch);
+  const Dims a_steps = batch_steps(a, 2, batch), b_steps = batch_steps(b, 2, batch);
   if constexpr (std::is_same_v<T, std::int64_t>) {
-    for_batch(p, batch, a_steps, b_steps, integer_product);
+    for_batch(p, p.m * p.n, batch, a_steps, b_steps, integer_product);
   } else {
     // (A row times a column has an order of its own, so rows of those stay apart.)
     if (!batch.empty() && (p.m > 1 || p.n > 1)) merge_batch(p, batch, a_steps, b_steps);
@@ -137,7 +153,7 @@ void multiply(Array& out, const Array& a, const Array& b, Dims batch, bool accum
       scratch = Buffer::allocate(static_cast<std::size_t>(elements) * sizeof(T));
       p.scratch = static_cast<T*>(scratch.data());
     }
-    for_batch(p, batch, a_steps, b_steps, kernel.product);
+    for_batch(p, p.m * p.n, batch, a_steps, b_steps, kernel.product);
   }
 }
 
@@ -154,7 +170,55 @@ void product_into(Array& out, const Array& a, const Array& b, const Dims& batch,
   }
 }
 
+/// x without its last axis: at index `lane` of it.
+Array at_lane(const Array& x, std::int64_t lane) {
+  const int rank = x.ndim() - 1;
+  Dims shape, strides;
+  for (int i = 0; i < rank; ++i) {
+    shape.push_back(x.shape()[static_cast<std::size_t>(i)]);
+    strides.push_back(x.strides()[static_cast<std::size_t>(i)]);
+  }
+  const std::int64_t step = x.strides()[static_cast<std::size_t>(rank)];
+  return Array::pinned(x.buffer(), x.dtype(), shape, strides, x.offset() + lane * step);
+}
+
+/// Operands whose lanes are adjacent or one number.
+template <class T>
+void multiply_lanes(Array& out, const Array& a, const Array& b, const Dims& batch) {
+  const auto a_strides = a.strides().last(3), b_strides = b.strides().last(3);
+  const LanesProduct<T> p{.m = a.shape().last(3)[0],
+                          .n = b.shape().last(2)[0],
+                          .k = a.shape().last(2)[0],
+                          .lanes = out.shape().back(),
+                          .a = a.data<T>(),
+                          .a_row = a_strides[0],
+                          .a_column = a_strides[1],
+                          .a_shared = a_strides[2] == 0,
+                          .b = b.data<T>(),
+                          .b_row = b_strides[0],
+                          .b_column = b_strides[1],
+                          .b_shared = b_strides[2] == 0,
+                          .c = out.writable_data<T>()};
+  if (out.size() == 0) return;
+  for_batch(p, p.m * p.n * p.lanes, batch, batch_steps(a, 3, batch), batch_steps(b, 3, batch), lanes_kernel<T>());
+}
+
 }  // namespace
+
+void matmul_lanes_into(Array& out, const Array& a, const Array& b) {
+  Dims batch;
+  product_shape(at_lane(a, 0), at_lane(b, 0), batch);
+  const auto direct = [&](const Array& x) { return x.dtype() == out.dtype() && x.strides().back() <= 1; };
+  const bool any = a.strides().back() == 1 || b.strides().back() == 1;
+  if (is_float(out.dtype()) && direct(a) && direct(b) && any && out.contiguous()) {
+    return out.dtype() == DType::f64 ? multiply_lanes<double>(out, a, b, batch)
+                                     : multiply_lanes<float>(out, a, b, batch);
+  }
+  for (std::int64_t lane = 0; lane < out.shape().back(); ++lane) {
+    Array target = at_lane(out, lane);
+    copy_elements(matmul(at_lane(a, lane), at_lane(b, lane)), target);
+  }
+}
 
 Array matmul(const Array& a, const Array& b) {
   Dims batch;

@@ -13,5 +13,8 @@ namespace dualtape::array {
 Array matmul(const Array& a, const Array& b);
 /// out = a @ b, or out += a @ b. out is C-ordered, unique, and has the product's shape and dtype.
 void matmul_into(Array& out, const Array& a, const Array& b, bool accumulate = false);
+/// out = a @ b for each index of the last axis, which a, b and out have in common behind those of the product (with
+/// the bits of products one by one).
+void matmul_lanes_into(Array& out, const Array& a, const Array& b);
 
 }  // namespace dualtape::array

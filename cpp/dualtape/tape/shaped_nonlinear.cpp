@@ -88,9 +88,14 @@ struct MatmulRule final : ShapedRule {
   bool linear() const override { return false; }
   void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Array forward(Operands in, const Attributes&) const override { return array::matmul(*in[0], *in[1]); }
-  bool takes_batches() const override { return true; }
-  void forward_into(Array& out, Operands in, const Attributes&) const override {
-    array::matmul_into(out, *in[0], *in[1]);
+  /// `flag`: the last axis of everything is one of lanes.
+  Attributes over_lanes(const Attributes& attributes, std::span<const Dims>, std::int64_t) const override {
+    Attributes out = attributes;
+    out.flag = true;
+    return out;
+  }
+  void forward_into(Array& out, Operands in, const Attributes& attributes) const override {
+    attributes.flag ? array::matmul_lanes_into(out, *in[0], *in[1]) : array::matmul_into(out, *in[0], *in[1]);
   }
   Var vjp(const Call& call, int i, const Var& ct) const override {
     const Var& a = call.operands[0];

@@ -186,30 +186,32 @@ struct Each {
   }
 };
 
-/// A block of n <= kBlock rows: of kVectors full vectors each, or of the first `columns` elements of one.
-template <class Op, class T, int kVectors>
-[[gnu::noinline]] Columns<T, kVectors> column_block(const T* x, std::int64_t n, std::int64_t row, int columns) {
-  typedef Columns<T, kVectors> Row;
-  const auto get = [&](std::int64_t i) {
-    Row out;
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      const T* from = x + i * row + v * kWidth<T>;
-      out.at[v] = kVectors == 1 ? load_first(from, columns, Vector<T>{}) : load(from);
-    }
-    return out;
-  };
+/// A block of n <= kBlock elements of any type: `take(sum, i)` adds element i to a lane's sum.
+template <class Op, class V, class Take>
+inline V strided_lanes(std::int64_t n, V identity, Take take) {
   // Of the lanes without elements only those that fill up a power of two matter to the shape of the tree.
   int unused = 0;
   while (unused < 5 && (kLanes >> (unused + 1)) >= n) ++unused;
-  return pairwise<Each<Op>, 5>(kLanes >> unused, [&](std::int64_t number) {
-    std::int64_t i = kHalvingOrder[number] >> unused;
-    Row sum;
-    for (int v = 0; v < kVectors; ++v) sum.at[v] = broadcast(Op::template kIdentity<T>);
-    if (i >= n) return sum;
-    sum = get(i);
-    for (i += kLanes; i < n; i += kLanes) sum = Each<Op>::of(sum, get(i));
+  return pairwise<Op, 5>(kLanes >> unused, [&](std::int64_t number) {
+    V sum = identity;
+    for (std::int64_t i = kHalvingOrder[number] >> unused; i < n; i += kLanes) sum = take(sum, i);
     return sum;
+  });
+}
+
+/// A block of n <= kBlock rows: of kVectors full vectors each, or of the first `columns` elements of one.
+template <class Op, class T, int kVectors>
+[[gnu::noinline]] Columns<T, kVectors> column_block(const T* x, std::int64_t n, std::int64_t row, int columns) {
+  Columns<T, kVectors> identity;
+  for (int v = 0; v < kVectors; ++v) identity.at[v] = broadcast(Op::template kIdentity<T>);
+  return strided_lanes<Each<Op>>(n, identity, [&](const Columns<T, kVectors>& sum, std::int64_t i) {
+    Columns<T, kVectors> out;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const T* from = x + i * row + v * kWidth<T>;
+      out.at[v] = Op::of(sum.at[v], kVectors == 1 ? load_first(from, columns, Vector<T>{}) : load(from));
+    }
+    return out;
   });
 }
 
