@@ -4,7 +4,8 @@
 // its rule on a number type that writes them down (recorder.cpp), so the emitter has no list of ops.
 //
 // A body is run over and over: for each vector of lanes, and in a loop for each iteration. Inputs are places in
-// memory, some of which are states: at the end of an iteration a state takes the value of a line.
+// memory, some of which are states: at the end of an iteration a state takes the value of a line. A body that runs over
+// rows has outputs instead: it is a stretch of elementwise instructions, and its lanes are elements of arrays.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,9 @@ enum class Kind : std::uint8_t {
   sqrt,
   round,     // immediate: a Rounding
   copysign,  // magnitude of a, sign of b
+  at_most,   // the lower of a and b, and a where it is NaN
+  at_least,  // the higher
+  power,     // 2^n where a is n + kBiasedRounder (num/polynomials.hpp)
   // Masks
   compare,  // immediate: a Comparison
   both,     // a and b
@@ -72,6 +76,11 @@ struct Input {
     lanes,   // lanes base + offset: one number for each lane
     shared,  // shared base + offset: one number for all lanes
     table,   // table `offset`: one number for each iteration
+    // Of a body that runs over rows: place `offset` of the row, or of all rows; a number for each lane, or one
+    row_lanes,
+    row_shared,
+    place_lanes,
+    place_shared,
   };
   From from = From::lanes;
   std::int64_t offset = 0;
@@ -101,6 +110,7 @@ struct Body {
   std::vector<Output> records;
   LineId until = kNoLine;       // a mask: lanes that are done
   bool own_iterations = false;  // each lane is at an iteration of its own
+  bool rows = false;            // no loop: once over each of many rows of lanes
 
   std::int64_t item() const { return single ? 4 : 8; }
 };

@@ -25,8 +25,12 @@ struct Call {
   const char* iterations_done = nullptr;  // own iterations: at the byte of each lane an integer of a number's size
   const char* active = nullptr;           // until: at the byte of a vector's first lane a bit for each active lane
   char* done = nullptr;                   // until: there the number of iterations that its group has done (32 bits)
+  std::int64_t first = 0;                 // the byte of the first lane
   std::int64_t bytes = 0;                 // of the lanes in use, whole vectors
-  std::int64_t iterations = 1;
+  std::int64_t iterations = 1;            // or rows:
+  std::int64_t row_step = 0;              // bytes from a row to the next,
+  const char* const* rows = nullptr;      // and the places of the first row, then of the second, ...
+  const char* const* places = nullptr;    // and those of all rows
 };
 
 class Kernel {

@@ -4,13 +4,14 @@
 #include <cfloat>
 
 #include "dualtape/machine/body.hpp"
+#include "dualtape/num/polynomials.hpp"
 #include "dualtape/ops/cost.hpp"
 
 namespace dualtape::machine {
 namespace {
 
 /// More lines than this, and an op is better off as a loop of its own.
-constexpr std::size_t kMostLines = 24;
+constexpr std::size_t kMostLines = 100;
 
 thread_local Recorder* current = nullptr;
 thread_local bool heavy = false;  // a function was met that is no instruction
@@ -70,6 +71,19 @@ struct Number {
     if (current->body().finite) return fma(a, b, c);
     return ops::strong_product_and_sum<Number>(a, b, c);
   }
+  // What the polynomials of num/polynomials.hpp are made of.
+  friend Number at_most(Number x, Number bound) { return make(Kind::at_most, x, bound); }
+  friend Number at_least(Number x, Number bound) { return make(Kind::at_least, x, bound); }
+  friend Number power_from_bits(Number biased) { return make(Kind::power, biased); }
+  template <class T>
+  static Number scaled(Number x, Number n) {
+    using num::polynomials::kBiasedRounder, num::polynomials::kRounder;
+    const Number half = n * T(0.5) + kRounder<T> - kRounder<T>;
+    return x * power_from_bits(half + kBiasedRounder<T>) * power_from_bits(n - half + kBiasedRounder<T>);
+  }
+  friend Number scale(Number x, Number n) {
+    return current->body().single ? scaled<float>(x, n) : scaled<double>(x, n);
+  }
   friend Number largest(Number) { return Number(current->body().single ? FLT_MAX : DBL_MAX); }
 
   // Functions: those that are instructions, and those that are not.
@@ -78,6 +92,10 @@ struct Number {
   }
   static Number function(ops::Op op, Number x) {
     switch (op) {
+#define DUALTAPE_OWN1(name) \
+  case ops::Op::name:       \
+    return current->body().single ? num::polynomials::name<float>(x) : num::polynomials::name<double>(x);
+#include "dualtape/num/math.def"
       case ops::Op::absolute:
         return make(Kind::absolute, x);
       case ops::Op::sqrt:

@@ -58,10 +58,16 @@ class Emitter : public Instructions {
     sub(rsp, 0x01000000);  // (its size is known at the end)
     const std::size_t frame_at = getSize() - 4;
     mov(rsi, ptr[rdi + offsetof(Call, lanes)]);
-    mov(rdx, ptr[rdi + offsetof(Call, shared)]);
+    mov(rdx, ptr[rdi + (body_.rows ? offsetof(Call, places) : offsetof(Call, shared))]);
     lea(rcx, ptr[rip + pool_label_]);
-    xor_(eax, eax);
     mov(r8, ptr[rdi + offsetof(Call, bytes)]);
+    Label row;
+    if (body_.rows) {
+      mov(rbx, ptr[rdi + offsetof(Call, rows)]);
+      mov(r9, ptr[rdi + offsetof(Call, iterations)]);
+      L(row);
+    }
+    mov(rax, ptr[rdi + offsetof(Call, first)]);
     for (int copies = style_.copies; copies > 0; copies = copies > 1 ? 1 : 0) {
       Label again, next;
       L(again);
@@ -72,6 +78,12 @@ class Emitter : public Instructions {
       add(rax, copies * vector_bytes());
       jmp(again, T_NEAR);
       L(next);
+    }
+    if (body_.rows) {
+      add(rsi, ptr[rdi + offsetof(Call, row_step)]);
+      add(rbx, 8 * row_places());
+      dec(r9);
+      jnz(row, T_NEAR);
     }
     if (!style_.scalar) vzeroupper();
     lea(rsp, ptr[rbp - 16]);
@@ -113,6 +125,18 @@ class Emitter : public Instructions {
         return lanes_at(input.offset);
       case Input::From::shared:
         return spread(rdx + static_cast<int>(input.offset), false);
+      case Input::From::row_lanes:
+        mov(r11, ptr[rbx + 8 * static_cast<int>(input.offset)]);
+        return vector_at(r11 + rax);
+      case Input::From::row_shared:
+        mov(r11, ptr[rbx + 8 * static_cast<int>(input.offset)]);
+        return spread(Xbyak::RegExp(r11), false);
+      case Input::From::place_lanes:
+        mov(r11, ptr[rdx + 8 * static_cast<int>(input.offset)]);
+        return vector_at(r11 + rax);
+      case Input::From::place_shared:
+        mov(r11, ptr[rdx + 8 * static_cast<int>(input.offset)]);
+        return spread(Xbyak::RegExp(r11), false);
       case Input::From::table:
         break;
     }
@@ -121,9 +145,17 @@ class Emitter : public Instructions {
     return spread(r11 + r10, false);
   }
   Address lanes_at(std::int64_t offset) const {
-    const Xbyak::RegExp where = rsi + rax + static_cast<int>(offset + copy_ * vector_bytes());
+    return vector_at(rsi + rax + static_cast<int>(offset));
+  }
+  Address vector_at(const Xbyak::RegExp& first) const {
+    const Xbyak::RegExp where = first + copy_ * vector_bytes();
     if (style_.scalar) return body_.single ? dword[where] : qword[where];
     return ptr[where];
+  }
+  int row_places() const {
+    return static_cast<int>(std::count_if(body_.inputs.begin(), body_.inputs.end(), [](const Input& input) {
+      return input.from == Input::From::row_lanes || input.from == Input::From::row_shared;
+    }));
   }
   bool is_gathered(LineId id) const {
     return line(id).kind == Kind::input && body_.inputs[line(id).immediate].from == Input::From::table &&
@@ -134,7 +166,9 @@ class Emitter : public Instructions {
     if (is_gathered(id)) return false;
     const Line& here = line(id);
     if (style_.masks || style_.scalar || where_->slot(id) != Allocation::kNone) return true;
-    return here.kind == Kind::constant || body_.inputs[here.immediate].from == Input::From::lanes;
+    if (here.kind == Kind::constant) return true;
+    const Input::From from = body_.inputs[here.immediate].from;
+    return from == Input::From::lanes || from == Input::From::row_lanes || from == Input::From::place_lanes;
   }
 
   int new_register(LineId id, LineId here, int wanted = Allocation::kNone) {
@@ -277,6 +311,20 @@ class Emitter : public Instructions {
         bitwise_and(t, y, pooled_bits(kSign));
         const Xmm d = result(here);
         bitwise_or(d, s, t);
+        break;
+      }
+      case Kind::at_most:
+      case Kind::at_least: {
+        const Xmm bound = in_register(b, here);
+        const Source x = source(a, here);
+        const Xmm d = result(here);
+        now.kind == Kind::at_most ? min(d, bound, x) : max(d, bound, x);  // (x where it is NaN)
+        break;
+      }
+      case Kind::power: {
+        const Xmm x = in_register(a, here);
+        const Xmm d = result(here);
+        body_.single ? vpslld(d, x, 23) : vpsllq(d, x, 52);
         break;
       }
       case Kind::sqrt: {
@@ -482,6 +530,10 @@ class Emitter : public Instructions {
   /// All iterations for `copies` vectors.
   void group(int copies) {
     group_copies_ = copies;
+    if (body_.rows) {
+      for (copy_ = 0; copy_ < copies; ++copy_) copy(copies);
+      return;
+    }
     const bool counts = !body_.records.empty() || body_.own_iterations || has_tables();
     const auto each_state = [&](auto&& body) {
       for (copy_ = 0; copy_ < copies; ++copy_) {
@@ -645,7 +697,7 @@ Style style_for(const Body& body, bool masks, bool scalar) {
   const auto states = static_cast<int>(body.states.size());
   constexpr int kFree = 7;  // for what lives within an iteration
   style.kept = states + kFree <= registers;
-  if (scalar || !style.kept) return style;
+  if (scalar || !style.kept || body.rows) return style;
   style.copies = body.lines.size() <= 80 ? 4 : body.lines.size() <= 160 ? 2 : 1;
   while (style.copies > 1 && states * style.copies + kFree > registers) style.copies /= 2;
   return style;

@@ -81,6 +81,8 @@ class Instructions : public Xbyak::CodeGenerator {
   DUALTAPE_FORMS(sub)
   DUALTAPE_FORMS(mul)
   DUALTAPE_FORMS(div)
+  DUALTAPE_FORMS(min)
+  DUALTAPE_FORMS(max)
 #undef DUALTAPE_FORMS
   using CodeGenerator::add;
   using CodeGenerator::div;

@@ -9,6 +9,7 @@
 
 #include "dualtape/num/lanes.hpp"
 #include "dualtape/num/math.hpp"
+#include "dualtape/num/polynomials.hpp"
 
 namespace dualtape::num {
 template <int W>
@@ -102,12 +103,7 @@ DUALTAPE_INLINE lanes<T, W> largest(lanes<T, W>) {
   return lanes<T, W>(sizeof(T) == 8 ? __DBL_MAX__ : __FLT_MAX__);
 }
 
-/// 1.5 * 2^52 (or 2^23 for float): added to a small number, it leaves the nearest integer in the lowest bits.
-template <class T>
-inline constexpr T kRounder = sizeof(T) == 8 ? static_cast<T>(0x1.8p52) : static_cast<T>(0x1.8p23);
-/// The same and the exponent's bias.
-template <class T>
-inline constexpr T kBiasedRounder = kRounder<T> + (sizeof(T) == 8 ? 1023 : 127);
+using num::polynomials::kBiasedRounder, num::polynomials::kRounder;
 /// 2^n, in the range of normal numbers, for a whole n to which kBiasedRounder was added.
 template <class T, int W>
 DUALTAPE_INLINE lanes<T, W> power_from_bits(lanes<T, W> biased) {

@@ -3,13 +3,20 @@
 // polynomials.hpp. For kernel sources.
 #pragma once
 
-#include "dualtape/num/polynomials.hpp"
+#include "dualtape/num/lanes_instructions.hpp"
 
 #if defined(__x86_64__)
 #include <sleef.h>
 #endif
 
 namespace dualtape::DUALTAPE_ISA {
+
+#define DUALTAPE_OWN1(name)                         \
+  template <class T, int W>                         \
+  DUALTAPE_INLINE lanes<T, W> name(lanes<T, W> x) { \
+    return num::polynomials::name<T>(x);            \
+  }
+#include "dualtape/num/math.def"
 
 #define DUALTAPE_SLEEF1(name, sleef, accuracy)      \
   template <class T>                                \
