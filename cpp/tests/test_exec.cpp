@@ -3,6 +3,7 @@
 // lanes that part, and the same bits at every width and with every instruction set.
 #include <doctest/doctest.h>
 
+#include <iterator>
 #include <set>
 
 #include "tests/program_testing.hpp"
@@ -21,9 +22,15 @@ void check_lanes(const Step& f, const std::vector<Arrays>& places, bool contract
     want.push_back(contraction ? compute(program->graph(), at) : values_of(f, at));
   }
   for_every_isa([&] {
-    for (std::size_t capacity : {std::size_t{1}, std::size_t{3}, std::size_t{8}, places.size(), places.size() + 5}) {
+    const std::size_t capacities[] = {1, 3, 8, places.size(), places.size() + 5};
+    for (std::size_t number = 0; number < 2 * std::size(capacities); ++number) {
+      const std::size_t capacity = capacities[number / 2];
+      const bool fused = number % 2;
       CAPTURE(capacity);
+      CAPTURE(fused);
       Lanes lanes(program->part(), static_cast<std::int64_t>(capacity));
+      exec::Workspace& home = lanes.runner().home();
+      if (fused) home.fuse(exec::Fusion::of(home, 1));
       for (std::size_t first = 0; first < places.size(); first += capacity) {
         const std::size_t last = std::min(first + capacity, places.size());
         const std::vector<Arrays> block(places.begin() + static_cast<std::ptrdiff_t>(first),

@@ -55,9 +55,49 @@ Workspace::Workspace(std::shared_ptr<const Code> code, std::int64_t capacity, Wo
     for (const Instruction& instruction : segment.instructions) prepare(instruction);
     ranges_.emplace_back(first, static_cast<std::uint32_t>(prepared_.size()));
   }
+  tail_ = static_cast<std::uint32_t>(code_->tail);
 }
 
-/// The memory of a value as an array, with the lane axis at the end where it has one.
+void Workspace::fuse(std::shared_ptr<const Fusion> fusion) {
+  if (!fusion || fusion_) return;
+  fusion_ = std::move(fusion);
+  const auto pointers = [&](const std::vector<Place>& places) {
+    std::vector<const char*> out;
+    for (const Place& place : places) out.push_back((place.varying ? varying() : shared()) + place.offset);
+    return out;
+  };
+  for (const Stretch& stretch : fusion_->stretches()) {
+    fused_.push_back({&stretch, {}, pointers(stretch.places), pointers(stretch.row_places)});
+    machine::Call& call = fused_.back().call;
+    call.lanes = varying();
+    call.iterations = stretch.rows;
+    call.row_step = stretch.row_bytes;
+    call.places = fused_.back().places.data();  // (they stay there when `fused_` grows)
+    call.rows = fused_.back().rows.data();
+  }
+  std::vector<Prepared> all;
+  std::uint32_t next = 0;
+  for (std::uint32_t s = 0; s < ranges_.size(); ++s) {
+    const auto [first, last] = ranges_[s];
+    const auto begin = static_cast<std::uint32_t>(all.size());
+    for (std::uint32_t i = first; i < last;) {
+      if (s == 0 && i == code_->tail) tail_ = static_cast<std::uint32_t>(all.size());
+      if (next < fused_.size() && fused_[next].stretch->segment == s && fused_[next].stretch->first == i - first) {
+        Prepared prepared{};
+        prepared.way = Prepared::Way::fused;
+        prepared.call = next;
+        all.push_back(prepared);
+        i = first + fused_[next++].stretch->last;
+      } else {
+        all.push_back(prepared_[i++]);
+      }
+    }
+    if (s == 0 && last == code_->tail) tail_ = static_cast<std::uint32_t>(all.size());
+    ranges_[s] = {begin, static_cast<std::uint32_t>(all.size())};
+  }
+  prepared_ = std::move(all);
+}
+
 Array Workspace::array_of(ValueId id) const {
   const Value& value = code_->values[id];
   const bool lanes = value.varying && capacity_ > 1;
@@ -163,6 +203,24 @@ void Workspace::run_rule(const Prepared& prepared) {
   if (call.lanes_first) array::copy_elements(call.out, call.target);
 }
 
+void Workspace::run_fused(Fused& fused, std::int64_t lanes) {
+  const Stretch& stretch = *fused.stretch;
+  machine::Call& call = fused.call;
+  std::int64_t end = stretch.row_bytes;
+  const std::int64_t vector = stretch.vectors->vector_bytes();
+  if (stretch.numbers && capacity_ > 1) {
+    // Lanes in use; others may be computed to make whole vectors.
+    end = end / capacity_ * lanes;
+    const std::int64_t whole = (end + vector - 1) / vector * vector;
+    if (whole <= stretch.row_bytes) end = whole;
+  }
+  call.first = 0;
+  call.bytes = end;
+  if (end >= vector) (*stretch.vectors)(call);
+  call.first = end / vector * vector;
+  if (call.first < end) (*stretch.rest)(call);
+}
+
 void Workspace::run(std::uint32_t first, std::uint32_t last, std::int64_t lanes) {
   for (std::uint32_t i = first; i < last; ++i) {
     const Prepared& p = prepared_[i];
@@ -175,6 +233,9 @@ void Workspace::run(std::uint32_t first, std::uint32_t last, std::int64_t lanes)
         break;
       case Prepared::Way::loop:
         p.loop(p.in, p.steps, p.out, p.n);
+        break;
+      case Prepared::Way::fused:
+        run_fused(fused_[p.call], lanes);
         break;
       case Prepared::Way::apply:
       case Prepared::Way::rule: {

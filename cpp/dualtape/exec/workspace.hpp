@@ -10,6 +10,7 @@
 
 #include "dualtape/array/kernels/elementwise.hpp"
 #include "dualtape/exec/code.hpp"
+#include "dualtape/exec/fusion.hpp"
 
 namespace dualtape::exec {
 
@@ -21,6 +22,7 @@ struct Prepared {
     loop,    // a loop over all elements
     apply,   // elementwise with strides
     rule,    // a shaped op
+    fused,   // several instructions at once
   };
   Way way;
   ops::Op op;
@@ -31,7 +33,7 @@ struct Prepared {
   array::ElementLoop loop;
   array::SingleElement single;
   const tape::ShapedRule* rule;
-  std::uint32_t call;  // for apply and rule: the place in Workspace::calls_
+  std::uint32_t call;  // for apply and rule: the place in Workspace::calls_; for fused: that in fused_
 };
 
 class Workspace {
@@ -40,6 +42,9 @@ class Workspace {
   Workspace(std::shared_ptr<const Code> code, std::int64_t capacity, Workspace* shared = nullptr);
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
+
+  /// Runs stretches of instructions as the kernels of `fusion` from now on.
+  void fuse(std::shared_ptr<const Fusion> fusion);
 
   const Code& code() const { return *code_; }
   std::int64_t capacity() const { return capacity_; }
@@ -54,11 +59,13 @@ class Workspace {
   char* shared() const { return static_cast<char*>(shared_.data()); }
   /// Lanes from one element of a varying value to the next.
   std::int64_t stride() const { return capacity_; }
+  /// The memory of a value as an array, with the lane axis at the end where it has one.
+  Array array_of(ValueId id) const;
   /// Runs the instructions of a segment on the first `lanes` lanes (others may be computed too).
   void run(std::uint32_t segment, std::int64_t lanes) { run(ranges_[segment].first, ranges_[segment].second, lanes); }
   /// The same in two halves, for code of one segment: what the states need, and the tail.
-  void run_head(std::int64_t lanes) { run(0, tail(), lanes); }
-  void run_tail(std::int64_t lanes) { run(tail(), ranges_[0].second, lanes); }
+  void run_head(std::int64_t lanes) { run(0, tail_, lanes); }
+  void run_tail(std::int64_t lanes) { run(tail_, ranges_[0].second, lanes); }
 
   /// Copies lanes of varying values from another workspace of the same code: lane k becomes its lane from[k].
   void take(const Workspace& other, std::span<const ValueId> values, std::span<const std::uint32_t> from);
@@ -77,10 +84,14 @@ class Workspace {
     bool lanes_first = false;  // the lane axis is a leading one: `out` is a temporary, `target` its transpose
     Array target;
   };
+  struct Fused {
+    const Stretch* stretch;
+    machine::Call call;
+    std::vector<const char*> places, rows;
+  };
   void prepare(const Instruction& instruction);
-  std::uint32_t tail() const { return static_cast<std::uint32_t>(code_->tail); }
+  void run_fused(Fused& fused, std::int64_t lanes);
   void run(std::uint32_t first, std::uint32_t last, std::int64_t lanes);
-  Array array_of(ValueId id) const;
   Array lane_operand(ValueId id, bool varying_result) const;
   void run_rule(const Prepared& prepared);
 
@@ -90,7 +101,10 @@ class Workspace {
   std::vector<void*> pointers_;
   std::vector<Prepared> prepared_;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges_;  // of each segment in prepared_
+  std::uint32_t tail_ = 0;                                       // Code::tail there
   std::vector<Call> calls_;
+  std::shared_ptr<const Fusion> fusion_;
+  std::vector<Fused> fused_;
 };
 
 }  // namespace dualtape::exec

@@ -21,6 +21,8 @@ constexpr std::int64_t kVector = 16;    // the numbers in one
 /// A table of more entries than this is not kept in one piece.
 constexpr std::int64_t kLargestTable = 1 << 22;
 constexpr std::int64_t kWindow = 512;
+/// Fewer iterations than these are not worth fusing instructions for.
+constexpr std::int64_t kWorthFusing = 16;
 
 Level level_of(Source::Kind kind) {
   switch (kind) {
@@ -119,6 +121,12 @@ void Plan::make_machine() {
   }
   machine_ = MachineStep::make(code, layout);
   if (!machine_) capacity_ = lanes_;
+}
+
+std::shared_ptr<const exec::Fusion> Plan::fusion(const exec::Workspace& workspace) const {
+  if (machine_ || settings_.iterations < kWorthFusing) return nullptr;
+  std::call_once(fused_, [&] { fusion_ = exec::Fusion::of(workspace); });
+  return fusion_;
 }
 
 /// The values of an input (not of level batch) for entries first ... first + count - 1 of what it varies along.

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -21,8 +22,10 @@
 #include "dualtape/program/program.hpp"
 
 namespace dualtape::exec {
+class Fusion;
 class Runner;
-}
+class Workspace;
+}  // namespace dualtape::exec
 
 namespace dualtape::loop {
 
@@ -101,6 +104,8 @@ class Plan {
   std::int64_t capacity() const { return capacity_; }
   /// The step as machine code; null where it is interpreted.
   const MachineStep* machine() const { return machine_.get(); }
+  /// What workspaces of interpreted steps fuse; made for the first of them.
+  std::shared_ptr<const exec::Fusion> fusion(const exec::Workspace& workspace) const;
   bool asynchronous() const { return asynchronous_; }
   /// Whether all values that are the same in all iterations are finite.
   bool finite() const { return finite_; }
@@ -131,6 +136,8 @@ class Plan {
   std::int64_t lanes_ = 1, capacity_ = 1;
   bool asynchronous_ = false, finite_ = true;
   std::unique_ptr<const MachineStep> machine_;
+  mutable std::once_flag fused_;
+  mutable std::shared_ptr<const exec::Fusion> fusion_;
   std::vector<Array> values_;  // by node: what was computed once, or for each run
   std::vector<Array> fixed_;
   std::vector<std::optional<std::size_t>> sources_;  // of the inputs of the step's code

@@ -67,6 +67,7 @@ Worker::Worker(const Plan& plan, Runs& runs, Control& control, Queue& queue, con
   }
   if (plan.asynchronous()) tables_.fill_all();
   if (plan.machine()) machine_.emplace(*plan.machine(), runner_.home());
+  runner_.home().fuse(plan.fusion(runner_.home()));
 }
 
 std::optional<Missing> Worker::work() {

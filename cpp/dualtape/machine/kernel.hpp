@@ -35,15 +35,17 @@ struct Call {
 
 class Kernel {
  public:
-  Kernel(Pages pages, int width) : pages_(std::move(pages)), width_(width) {}
+  Kernel(Pages pages, int width, std::int64_t item) : pages_(std::move(pages)), width_(width), item_(item) {}
   void operator()(const Call& call) const { reinterpret_cast<void (*)(const Call*)>(pages_.data())(&call); }
   /// Lanes in a vector; their memory is used in whole vectors.
   int width() const { return width_; }
+  std::int64_t vector_bytes() const { return width_ * item_; }
   std::span<const std::byte> code() const { return {static_cast<const std::byte*>(pages_.data()), pages_.size()}; }
 
  private:
   Pages pages_;
   int width_;
+  std::int64_t item_;
 };
 
 /// The processor's flags of this thread, by which it remembers that a number became infinite or NaN.

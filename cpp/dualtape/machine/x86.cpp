@@ -144,9 +144,7 @@ class Emitter : public Instructions {
     mov(r11, ptr[r11 + 8 * static_cast<int>(input.offset)]);
     return spread(r11 + r10, false);
   }
-  Address lanes_at(std::int64_t offset) const {
-    return vector_at(rsi + rax + static_cast<int>(offset));
-  }
+  Address lanes_at(std::int64_t offset) const { return vector_at(rsi + rax + static_cast<int>(offset)); }
   Address vector_at(const Xbyak::RegExp& first) const {
     const Xbyak::RegExp where = first + copy_ * vector_bytes();
     if (style_.scalar) return body_.single ? dword[where] : qword[where];
@@ -730,7 +728,7 @@ std::unique_ptr<Kernel> compile(const Body& body, bool scalar) {
     emitter.write();
     Pages pages = Pages::with({memory.get(), emitter.getSize()});
     if (!pages) return nullptr;
-    return std::make_unique<Kernel>(std::move(pages), scalar ? 1 : width);
+    return std::make_unique<Kernel>(std::move(pages), scalar ? 1 : width, body.item());
   } catch (const Xbyak::Error&) {
     return nullptr;
   } catch (const TapeError&) {
