@@ -318,4 +318,24 @@ void Workspace::store(ValueId id, void* elements, std::int64_t lane) const {
   });
 }
 
+void Workspace::load_all(ValueId id, const void* arrays, std::int64_t count) {
+  const Value& value = code_->values[id];
+  const char* from = static_cast<const char*>(arrays);
+  if (value.size == 1) {
+    std::memcpy(data(id), from, static_cast<std::size_t>(count * value.bytes()));
+  } else {
+    for (std::int64_t lane = 0; lane < count; ++lane) load(id, from + lane * value.bytes(), lane);
+  }
+}
+
+void Workspace::store_all(ValueId id, void* arrays, std::int64_t count) const {
+  const Value& value = code_->values[id];
+  char* to = static_cast<char*>(arrays);
+  if (value.size == 1 && value.varying) {
+    std::memcpy(to, data(id), static_cast<std::size_t>(count * value.bytes()));
+  } else {
+    for (std::int64_t lane = 0; lane < count; ++lane) store(id, to + lane * value.bytes(), lane);
+  }
+}
+
 }  // namespace dualtape::exec

@@ -72,6 +72,9 @@ class Workspace {
   /// Copies an array (C order, without lanes) into a shared value, or into one lane of a varying one.
   void load(ValueId id, const void* elements, std::int64_t lane = 0);
   void store(ValueId id, void* elements, std::int64_t lane = 0) const;
+  /// The same for the first `count` lanes of a varying value, whose arrays follow each other.
+  void load_all(ValueId id, const void* arrays, std::int64_t count);
+  void store_all(ValueId id, void* arrays, std::int64_t count) const;
 
   static std::int64_t bytes(const Code& code, std::int64_t capacity) { return code.per_lane * capacity + code.shared; }
 

@@ -188,12 +188,12 @@ std::vector<Array> Plan::evaluate(const program::Part& part, const std::vector<A
     const std::int64_t n = std::min(home.capacity(), count - first);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (!code.values[code.inputs[i]].varying) continue;
-      for (std::int64_t k = 0; k < n; ++k) home.load(code.inputs[i], entry(inputs[i], first + k), k);
+      home.load_all(code.inputs[i], entry(inputs[i], first), n);
     }
     runner.run(n);
     for (std::size_t i = 0; i < out.size(); ++i) {
       const exec::ValueId id = code.segments[0].results[i];
-      for (std::int64_t k = 0; k < n; ++k) home.store(id, const_cast<char*>(entry(out[i], first + k)), k);
+      home.store_all(id, const_cast<char*>(entry(out[i], first)), n);
     }
   }
   return out;
@@ -231,20 +231,13 @@ void Plan::Tables::fill(std::int64_t first, std::int64_t length) {
     }
   }
   exec::Workspace& home = runner_->home();
-  // The iterations are the lanes: of a number, they lie one after another.
-  const auto is_row = [&](exec::ValueId id) { return code.values[id].varying && code.values[id].size == 1; };
   for (std::size_t t = 0; t < inputs_.size(); ++t) entries_[t].resize(static_cast<std::size_t>(length * items_[t]));
   for (std::int64_t start = 0; start < length; start += home.capacity()) {
     const std::int64_t n = std::min(home.capacity(), length - start);
     for (std::size_t i = 0; i < part.inputs.size(); ++i) {
       if (!code.values[code.inputs[i]].varying) continue;
       const Array values = plan_.input_values(part.inputs[i], first + start, n);
-      if (is_row(code.inputs[i])) {
-        std::memcpy(home.data(code.inputs[i]), values.raw_data(),
-                    static_cast<std::size_t>(n * array::item_size(values.dtype())));
-        continue;
-      }
-      for (std::int64_t k = 0; k < n; ++k) home.load(code.inputs[i], entry(values, k), k);
+      home.load_all(code.inputs[i], values.raw_data(), n);
     }
     runner_->run(n);
     for (std::size_t t = 0; t < inputs_.size(); ++t) {
@@ -258,11 +251,7 @@ void Plan::Tables::fill(std::int64_t first, std::int64_t length) {
       const std::size_t which =
           static_cast<std::size_t>(std::find(part.results.begin(), part.results.end(), node) - part.results.begin());
       const exec::ValueId result = code.segments[0].results[which];
-      if (is_row(result)) {
-        std::memcpy(to, home.data(result), static_cast<std::size_t>(n * items_[t]));
-        continue;
-      }
-      for (std::int64_t k = 0; k < n; ++k) home.store(result, to + k * items_[t], k);
+      home.store_all(result, to, n);
     }
   }
   if (!plan_.machine_) return;

@@ -14,9 +14,10 @@ constexpr std::int64_t kPoll = 256;
 constexpr std::int64_t kRowsEvery = 64;        // records further apart than this end a stretch
 constexpr std::int64_t kPollBytes = 64 << 20;  // a poll after so many bytes of values, if that is sooner
 
-bool is_finite(DType dtype, const char* number) {
-  return array::dispatch(
-      dtype, [&]<class T>() { return std::isfinite(static_cast<double>(*reinterpret_cast<const T*>(number))); });
+/// body(word) with an unsigned number of an item's size.
+template <class Body>
+void by_size(std::int64_t item, Body&& body) {
+  item == 8 ? body(std::uint64_t{}) : item == 4 ? body(std::uint32_t{}) : body(std::uint8_t{});
 }
 
 }  // namespace
@@ -25,9 +26,12 @@ Queue::Queue(const Runs& runs) : runs_(runs) {
   for (std::int64_t run = 0; run < runs.count; ++run) {
     if (runs.stopped[static_cast<std::size_t>(run)] == Stop::running) order_.push_back(run);
   }
-  std::stable_sort(order_.begin(), order_.end(), [&](std::int64_t a, std::int64_t b) {
+  const auto earlier = [&](std::int64_t a, std::int64_t b) {
     return runs.iterations[static_cast<std::size_t>(a)] < runs.iterations[static_cast<std::size_t>(b)];
-  });
+  };
+  if (!std::is_sorted(order_.begin(), order_.end(), earlier)) {
+    std::stable_sort(order_.begin(), order_.end(), earlier);
+  }
 }
 
 std::vector<std::int64_t> Queue::take(std::int64_t most, bool same_iteration) {
@@ -65,6 +69,19 @@ Worker::Worker(const Plan& plan, Runs& runs, Control& control, Queue& queue, con
   for (std::size_t i = 0; i < states_; ++i) {
     saved_[i].resize(static_cast<std::size_t>(code.values[code.inputs[i]].bytes() * runner_.capacity()));
   }
+  const auto column = [&](std::size_t k, array::Array& runs_of, bool state) {
+    const exec::Value& value = code.values[code.inputs[k]];
+    columns_.push_back({code.inputs[k], static_cast<char*>(runs_of.raw_writable_data()), value.bytes(),
+                        array::item_size(value.dtype), value.size == 1, state});
+  };
+  for (std::size_t i = 0; i < plan.settings().states; ++i) {
+    if (runs.state[i].size()) column(i, runs.state[i], true);
+  }
+  for (std::size_t k = states_; k < code.inputs.size(); ++k) {
+    if (plan.level(k) != Level::lane) continue;
+    array::Array values = plan.lane_values(k);
+    column(k, values, false);
+  }
   if (plan.asynchronous()) tables_.fill_all();
   if (plan.machine()) machine_.emplace(*plan.machine(), runner_.home());
   runner_.home().fuse(plan.fusion(runner_.home()));
@@ -86,6 +103,14 @@ std::optional<Missing> Worker::work() {
   return std::nullopt;
 }
 
+/// All lanes in use, in order.
+std::span<const std::int64_t> Worker::first_lanes() {
+  while (static_cast<std::int64_t>(numbers_.size()) < lanes_) {
+    numbers_.push_back(static_cast<std::int64_t>(numbers_.size()));
+  }
+  return {numbers_.data(), static_cast<std::size_t>(lanes_)};
+}
+
 bool Worker::fill_block() {
   if (halt_ || control_.stop) return false;
   const std::vector<std::int64_t> taken = queue_.take(plan_.lanes(), !plan_.asynchronous());
@@ -93,35 +118,42 @@ bool Worker::fill_block() {
   run_.resize(taken.size());
   done_.resize(taken.size());
   finite_start_ = true;
-  for (std::int64_t lane = 0; lane < lanes_; ++lane) load(lane, taken[static_cast<std::size_t>(lane)]);
+  load(first_lanes(), taken);
   values_good_ = going_home_ = false;
   careful_ = limit_ = 0;
   return lanes_ > 0;
 }
 
-char* Worker::place(array::Array& runs, std::int64_t entry) const {
-  const std::int64_t extent = runs.shape()[0];
-  return static_cast<char*>(runs.raw_writable_data()) + entry * (runs.size() / extent) * array::item_size(runs.dtype());
-}
-
-void Worker::load(std::int64_t lane, std::int64_t run) {
+void Worker::load(std::span<const std::int64_t> lanes, std::span<const std::int64_t> runs) {
   const exec::Code& code = runner_.code();
   exec::Workspace& home = runner_.home();
-  run_[static_cast<std::size_t>(lane)] = run;
-  done_[static_cast<std::size_t>(lane)] = runs_.iterations[static_cast<std::size_t>(run)];
-  for (std::size_t i = 0; i < plan_.settings().states; ++i) {
-    if (!runs_.state[i].size()) continue;
-    home.load(code.inputs[i], place(runs_.state[i], run), lane);
-    if (machine_) finite_start_ = finite_start_ && is_finite(runs_.state[i].dtype(), place(runs_.state[i], run));
+  for (std::size_t k = 0; k < runs.size(); ++k) {
+    run_[static_cast<std::size_t>(lanes[k])] = runs[k];
+    done_[static_cast<std::size_t>(lanes[k])] = runs_.iterations[static_cast<std::size_t>(runs[k])];
+  }
+  for (const Column& column : columns_) {
+    if (column.number) {
+      by_size(column.item, [&](auto word) {
+        using Word = decltype(word);
+        const Word* from = reinterpret_cast<const Word*>(column.entries);
+        Word* to = home.at<Word>(column.id);
+        for (std::size_t k = 0; k < runs.size(); ++k) to[lanes[k]] = from[runs[k]];
+      });
+    } else {
+      for (std::size_t k = 0; k < runs.size(); ++k) {
+        home.load(column.id, column.entries + runs[k] * column.bytes, lanes[k]);
+      }
+    }
+    if (machine_ && column.state) {
+      array::dispatch(code.values[column.id].dtype, [&]<class T>() {
+        const T* from = reinterpret_cast<const T*>(column.entries);
+        for (const std::int64_t run : runs) finite_start_ &= std::isfinite(static_cast<double>(from[run]));
+      });
+    }
   }
   for (std::size_t i = plan_.settings().states; i < states_; ++i) {
     const std::vector<char> zeros(static_cast<std::size_t>(code.values[code.inputs[i]].bytes()));
-    home.load(code.inputs[i], zeros.data(), lane);
-  }
-  for (std::size_t k = states_; k < code.inputs.size(); ++k) {
-    if (plan_.level(k) != Level::lane) continue;
-    array::Array values = plan_.lane_values(k);
-    home.load(code.inputs[k], place(values, run), lane);
+    for (const std::int64_t lane : lanes.first(runs.size())) home.load(code.inputs[i], zeros.data(), lane);
   }
 }
 
@@ -242,9 +274,7 @@ void Worker::finish_stretch(bool broken, bool missing_next) {
   const bool going = halt_ || control_.stop || missing_next || Clock::now() >= deadline_;
   if (going) {
     // Before lanes are moved: what the last iteration returned belongs to the state that comes home.
-    for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-      store_values(lane, runs_.value, run_[static_cast<std::size_t>(lane)]);
-    }
+    store_values(first_lanes(), runs_.value, run_);
   }
   settle(broken);
   going_home_ = going && !missing_next;
@@ -380,17 +410,22 @@ bool Worker::any_broken() const {
   return false;
 }
 
-/// Copies what the step returned for a lane to entry `entry` of arrays with a leading axis.
-void Worker::store_values(std::int64_t lane, std::vector<array::Array>& to, std::int64_t entry) {
+/// Copies what the step returned for lanes to as many entries of arrays with a leading axis.
+void Worker::store_values(std::span<const std::int64_t> lanes, std::vector<array::Array>& to,
+                          std::span<const std::int64_t> entries) {
+  if (lanes.empty()) return;
   for (std::size_t v = 0; v < plan_.settings().values; ++v) {
-    const Place place_of = result_place(states_ + v, lane);
     array::Array& target = to[v];
     const std::int64_t size = target.shape()[0] ? target.size() / target.shape()[0] : 0;
-    array::dispatch(place_of.dtype, [&]<class From>() {
-      const From* from = reinterpret_cast<const From*>(place_of.first);
+    array::dispatch(runner_.result_dtype(states_ + v), [&]<class From>() {
       array::dispatch(target.dtype(), [&]<class To>() {
-        To* out = reinterpret_cast<To*>(place(target, entry));
-        for (std::int64_t e = 0; e < size; ++e) out[e] = static_cast<To>(from[e * place_of.stride]);
+        To* const first = static_cast<To*>(target.raw_writable_data());
+        for (std::size_t k = 0; k < lanes.size(); ++k) {
+          const Place at = result_place(states_ + v, lanes[k]);
+          const From* from = reinterpret_cast<const From*>(at.first);
+          To* out = first + entries[k] * size;
+          for (std::int64_t e = 0; e < size; ++e) out[e] = static_cast<To>(from[e * at.stride]);
+        }
       });
     });
   }
@@ -402,7 +437,7 @@ void Worker::record_rows(std::span<const std::int64_t> before) {
   for (std::size_t v = 0; v < plan_.settings().values; ++v) {
     array::dispatch(runner_.result_dtype(states_ + v), [&]<class From>() {
       array::dispatch(runs_.history[v].dtype(), [&]<class To>() {
-        To* const history = reinterpret_cast<To*>(place(runs_.history[v], 0));
+        To* const history = static_cast<To*>(runs_.history[v].raw_writable_data());
         for (std::int64_t lane = 0; lane < lanes_; ++lane) {
           const std::int64_t start = before[static_cast<std::size_t>(lane)];
           To* const out = history + run_[static_cast<std::size_t>(lane)] * records;
@@ -420,70 +455,89 @@ void Worker::record() {
   const std::int64_t every = plan_.settings().record_every;
   if (!every || !plan_.settings().values) return;
   const std::int64_t records = runs_.history[0].shape()[1];
+  std::vector<std::int64_t> lanes, entries;
   for (std::int64_t lane = 0; lane < lanes_; ++lane) {
     const std::int64_t done = done_[static_cast<std::size_t>(lane)];
     if (done % every) continue;
-    // (runs, records, ...) in C order is (runs * records, ...).
-    std::vector<array::Array> flat;
-    for (const array::Array& history : runs_.history) {
-      Dims shape(history.shape());
-      shape[0] *= shape[1];
-      shape.erase(1);
-      flat.push_back(array::reshape(history, shape));
-    }
-    store_values(lane, flat, run_[static_cast<std::size_t>(lane)] * records + done / every - 1);
+    lanes.push_back(lane);
+    entries.push_back(run_[static_cast<std::size_t>(lane)] * records + done / every - 1);
   }
+  if (lanes.empty()) return;
+  // (runs, records, ...) in C order is (runs * records, ...).
+  std::vector<array::Array> flat;
+  for (const array::Array& history : runs_.history) {
+    Dims shape(history.shape());
+    shape[0] *= shape[1];
+    shape.erase(1);
+    flat.push_back(array::reshape(history, shape));
+  }
+  store_values(lanes, flat, entries);
 }
 
 /// Lets go of the lanes that are done, and gives their places to runs that wait. `some_broken`: the stretch was one
 /// iteration long and a lane is not finite any more.
 void Worker::settle(bool some_broken) {
-  std::vector<std::int64_t> free;
+  std::vector<std::int64_t> free, by_stop[3];
   for (std::int64_t lane = 0; lane < lanes_; ++lane) {
     const bool last = done_[static_cast<std::size_t>(lane)] == plan_.settings().iterations;
-    if (some_broken && broken(lane)) {
-      leave(lane, Stop::nonfinite, &saved_);
-    } else if (plan_.settings().until && wants_stop(lane)) {
-      leave(lane, Stop::until, nullptr);
-    } else if (last) {
-      leave(lane, Stop::iterations, nullptr);
-    } else {
-      continue;
-    }
+    const Stop stop = some_broken && broken(lane)                  ? Stop::nonfinite
+                      : plan_.settings().until && wants_stop(lane) ? Stop::until
+                      : last                                       ? Stop::iterations
+                                                                   : Stop::running;
+    if (stop == Stop::running) continue;
+    by_stop[stop == Stop::nonfinite ? 0 : stop == Stop::until ? 1 : 2].push_back(lane);
     free.push_back(lane);
   }
   if (free.empty()) return;
+  leave(by_stop[0], Stop::nonfinite, &saved_);
+  leave(by_stop[1], Stop::until, nullptr);
+  leave(by_stop[2], Stop::iterations, nullptr);
   std::size_t used = 0;
   if (plan_.asynchronous() && !halt_ && !control_.stop) {
-    for (const std::int64_t run : queue_.take(static_cast<std::int64_t>(free.size()), false)) load(free[used++], run);
+    const std::vector<std::int64_t> taken = queue_.take(static_cast<std::int64_t>(free.size()), false);
+    load(free, taken);
+    used = taken.size();
   }
   // From the highest down, so that the last lane, which takes the place, is never itself free.
   for (std::size_t i = free.size(); i-- > used;) drop(free[i]);
   values_good_ = false;
 }
 
-void Worker::leave(std::int64_t lane, Stop stop, const std::vector<std::vector<char>>* state) {
-  const exec::Code& code = runner_.code();
-  const std::int64_t run = run_[static_cast<std::size_t>(lane)];
-  for (std::size_t i = 0; i < plan_.settings().states; ++i) {
-    if (!runs_.state[i].size()) continue;
-    char* to = place(runs_.state[i], run);
-    if (!state) {
-      runner_.home().store(code.inputs[i], to, lane);
-      continue;
-    }
-    const exec::Value& value = code.values[code.inputs[i]];
-    const auto item = static_cast<std::size_t>(array::item_size(value.dtype));
-    for (std::int64_t e = 0; e < value.size; ++e) {
-      const std::int64_t from = runner_.capacity() == 1 ? e : e * runner_.capacity() + lane;
-      std::memcpy(to + static_cast<std::size_t>(e) * item, (*state)[i].data() + static_cast<std::size_t>(from) * item,
-                  item);
-    }
+/// `state`: what the states were an iteration ago, where they count rather than the new ones.
+void Worker::leave(std::span<const std::int64_t> lanes, Stop stop, const std::vector<std::vector<char>>* state) {
+  if (lanes.empty()) return;
+  std::vector<std::int64_t> runs;
+  for (const std::int64_t lane : lanes) runs.push_back(run_[static_cast<std::size_t>(lane)]);
+  store_states(lanes, runs, state);
+  store_values(lanes, runs_.value, runs);
+  for (std::size_t k = 0; k < lanes.size(); ++k) {
+    runs_.iterations[static_cast<std::size_t>(runs[k])] = done_[static_cast<std::size_t>(lanes[k])];
+    runs_.stopped[static_cast<std::size_t>(runs[k])] = stop;
   }
-  store_values(lane, runs_.value, run);
-  runs_.iterations[static_cast<std::size_t>(run)] = done_[static_cast<std::size_t>(lane)];
-  runs_.stopped[static_cast<std::size_t>(run)] = stop;
-  ++control_.finished;
+  control_.finished += static_cast<std::int64_t>(lanes.size());
+}
+
+void Worker::store_states(std::span<const std::int64_t> lanes, std::span<const std::int64_t> runs,
+                          const std::vector<std::vector<char>>* state) {
+  const std::int64_t stride = runner_.capacity() == 1 ? 0 : runner_.capacity();
+  std::size_t i = 0;
+  for (const Column& column : columns_) {
+    if (!column.state) continue;
+    while (runner_.code().inputs[i] != column.id) ++i;  // (states without elements have no column)
+    by_size(column.item, [&](auto word) {
+      using Word = decltype(word);
+      const Word* from = state ? reinterpret_cast<const Word*>((*state)[i].data()) : runner_.home().at<Word>(column.id);
+      const std::int64_t size = column.bytes / column.item;
+      for (std::size_t k = 0; k < lanes.size(); ++k) {
+        Word* to = reinterpret_cast<Word*>(column.entries) + runs[k] * size;
+        if (stride == 0) {
+          std::memcpy(to, from, static_cast<std::size_t>(column.bytes));
+        } else {
+          for (std::int64_t e = 0; e < size; ++e) to[e] = from[e * stride + lanes[k]];
+        }
+      }
+    });
+  }
 }
 
 /// The last lane takes the place of one that is gone.
@@ -507,14 +561,10 @@ void Worker::drop(std::int64_t lane) {
 
 /// Puts all lanes back, so that they can be taken up again.
 void Worker::come_home() {
-  const exec::Code& code = runner_.code();
-  for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-    const std::int64_t run = run_[static_cast<std::size_t>(lane)];
-    for (std::size_t i = 0; i < plan_.settings().states; ++i) {
-      if (runs_.state[i].size()) runner_.home().store(code.inputs[i], place(runs_.state[i], run), lane);
-    }
-    if (values_good_) store_values(lane, runs_.value, run);
-    runs_.iterations[static_cast<std::size_t>(run)] = done_[static_cast<std::size_t>(lane)];
+  store_states(first_lanes(), run_, nullptr);
+  if (values_good_) store_values(first_lanes(), runs_.value, run_);
+  for (std::size_t lane = 0; lane < run_.size(); ++lane) {
+    runs_.iterations[static_cast<std::size_t>(run_[lane])] = done_[lane];
   }
   lanes_ = 0;
 }

@@ -44,7 +44,8 @@ class Worker {
   enum class Outcome { ended, missing };
 
   bool fill_block();
-  void load(std::int64_t lane, std::int64_t run);
+  std::span<const std::int64_t> first_lanes();
+  void load(std::span<const std::int64_t> lanes, std::span<const std::int64_t> runs);
   bool iterate();
   bool iterate_once_through();
   bool iterate_by_machine();
@@ -60,7 +61,9 @@ class Worker {
   bool any_broken() const;
   void record();
   void settle(bool single);
-  void leave(std::int64_t lane, Stop stop, const std::vector<std::vector<char>>* state);
+  void leave(std::span<const std::int64_t> lanes, Stop stop, const std::vector<std::vector<char>>* state);
+  void store_states(std::span<const std::int64_t> lanes, std::span<const std::int64_t> runs,
+                    const std::vector<std::vector<char>>* state);
   void drop(std::int64_t lane);
   void come_home();
   struct Place {
@@ -70,8 +73,16 @@ class Worker {
   };
   Place result_place(std::size_t i, std::int64_t lane) const;
   void record_rows(std::span<const std::int64_t> before);
-  void store_values(std::int64_t lane, std::vector<array::Array>& to, std::int64_t entry);
-  char* place(array::Array& runs, std::int64_t entry) const;
+  void store_values(std::span<const std::int64_t> lanes, std::vector<array::Array>& to,
+                    std::span<const std::int64_t> entries);
+
+  /// An input that has an entry for each run, in an array with a leading axis of runs: a state, or a value of a lane.
+  struct Column {
+    exec::ValueId id;
+    char* entries;
+    std::int64_t bytes, item;  // of an entry, and of a number
+    bool number, state;
+  };
 
   const Plan& plan_;
   Runs& runs_;
@@ -87,6 +98,8 @@ class Worker {
 
   std::int64_t lanes_ = 0;  // in use
   std::vector<std::int64_t> run_, done_;
+  std::vector<std::int64_t> numbers_;  // 0, 1, 2, ...
+  std::vector<Column> columns_;
   std::vector<std::vector<char>> saved_;
   std::int64_t careful_ = 0;  // iterations to go one by one
   std::int64_t limit_ = 0;    // a stretch must not be longer than this (0: any)

@@ -49,7 +49,12 @@ class Emitter : public Instructions {
     }
   }
 
-  void write() {
+  /// Places of the frame that hold values for which there was no register.
+  int spills() const { return most_slots_; }
+
+  /// False where the layout does not serve the body.
+  bool write() {
+    if (!style_.kept && exchanges_states()) return false;
     push(rbp);
     mov(rbp, rsp);
     push(rbx);
@@ -104,6 +109,7 @@ class Emitter : public Instructions {
       }
     }
     rewrite(frame_at, static_cast<std::uint64_t>(((most_slots_ + 1) * vector_bytes() + 63) / 64 * 64), 4);
+    return true;
   }
 
  private:
@@ -627,13 +633,13 @@ class Emitter : public Instructions {
     style_.kept ? finish_in_registers() : finish_in_memory(end);
   }
 
+  /// Whether a state becomes what another one, or another input, was: in memory that might be overwritten by then.
+  bool exchanges_states() const {
+    return std::any_of(body_.states.begin(), body_.states.end(), [&](const State& state) {
+      return line(state.line).kind == Kind::input && line(state.line).immediate != state.input;
+    });
+  }
   void finish_in_memory(LineId end) {
-    for (std::size_t s = 0; s < body_.states.size(); ++s) {
-      const LineId value = body_.states[s].line;
-      if (line(value).kind == Kind::input && line(value).immediate != body_.states[s].input) {
-        throw TapeError("machine code: a state becomes another one.");
-      }
-    }
     for (const State& state : body_.states) {
       if (line(state.line).kind == Kind::input) continue;
       busy_.clear();
@@ -687,18 +693,23 @@ class Emitter : public Instructions {
   int copy_ = 0, group_copies_ = 1, most_slots_ = 0;
 };
 
-/// The layout of a kernel: as many vectors in turn as there are registers for, since one waits for its own results;
-/// long bodies keep the processor busy by themselves.
-Style style_for(const Body& body, bool masks, bool scalar) {
-  Style style{masks, scalar};
+/// Layouts of a kernel, the best first. Several vectors in turn, since one waits for its own results (long bodies keep
+/// the processor busy by themselves); with the states in registers, if that leaves enough of them.
+std::vector<Style> styles_for(const Body& body, bool masks, bool scalar) {
+  constexpr int kFree = 7;  // registers for what lives within an iteration
   const int registers = (masks ? 32 : 16) - 2;
   const auto states = static_cast<int>(body.states.size());
-  constexpr int kFree = 7;  // for what lives within an iteration
-  style.kept = states + kFree <= registers;
-  if (scalar || !style.kept || body.rows) return style;
-  style.copies = body.lines.size() <= 80 ? 4 : body.lines.size() <= 160 ? 2 : 1;
-  while (style.copies > 1 && states * style.copies + kFree > registers) style.copies /= 2;
-  return style;
+  const std::size_t lines = body.lines.size();
+  std::vector<Style> out;
+  if (!scalar && !body.rows && lines <= 160) {
+    const int most = lines <= 80 ? 4 : 2;
+    for (int copies = most; copies > 1; copies /= 2) {
+      if (states * copies < registers) out.push_back({masks, false, copies, true});
+    }
+    if (states > 0) out.push_back({masks, false, most, false});
+  }
+  out.push_back({masks, scalar, 1, states + kFree <= registers});
+  return out;
 }
 
 }  // namespace
@@ -717,23 +728,25 @@ int vector_width(bool single) {
 std::unique_ptr<Kernel> compile(const Body& body, bool scalar) {
   const int width = vector_width(body.single);
   if (width == 0) return nullptr;
-  const Style style = style_for(body, num::current_isa() == num::Isa::avx512 && !scalar, scalar);
-  const std::size_t most = 4096 + body.lines.size() * static_cast<std::size_t>(style.copies + 1) * 160;
+  const std::size_t most = 4096 + body.lines.size() * 5 * 160;
   struct Free {
     void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
   };
   const std::unique_ptr<std::byte[], Free> memory(new (std::align_val_t{64}) std::byte[most]);
   try {
-    Emitter emitter(body, style, most, memory.get());
-    emitter.write();
-    Pages pages = Pages::with({memory.get(), emitter.getSize()});
-    if (!pages) return nullptr;
-    return std::make_unique<Kernel>(std::move(pages), scalar ? 1 : width, body.item());
+    for (const Style& style : styles_for(body, num::current_isa() == num::Isa::avx512 && !scalar, scalar)) {
+      Emitter emitter(body, style, most, memory.get());
+      if (!emitter.write() || (style.kept && style.copies > 1 && emitter.spills() > 0)) continue;
+      Pages pages = Pages::with({memory.get(), emitter.getSize()});
+      if (!pages) return nullptr;
+      return std::make_unique<Kernel>(std::move(pages), scalar ? 1 : width, body.item());
+    }
   } catch (const Xbyak::Error&) {
     return nullptr;
   } catch (const TapeError&) {
     return nullptr;
   }
+  return nullptr;
 }
 
 }  // namespace dualtape::machine
