@@ -411,7 +411,7 @@ def summary() -> dict[str, Any]:
     """Hashes of every case as one run, as lanes, and in plain Python."""
     out: dict[str, Any] = {
         "isa": _core.build_info()["isa_used"],
-        "executors": {name: job(case, 2, 2).core.plan()["executor"] for name, case in CASES.items()},
+        "executors": {name: swept(case, 2, threads=1).execution.executor for name, case in CASES.items()},
     }
     for name, case in CASES.items():
         few = 3 if case.iterations < 10 else 60

@@ -171,23 +171,28 @@ class Sweep {
     out["running"] = running;
     return out;
   }
-  py::dict plan() {
-    if (!plan_) plan_.emplace(program_, settings_, runs_);
+  /// How the step was executed, in the words of Execution (loops/_execution.py); None where it was not.
+  py::object execution() const {
+    if (!plan_) return py::none();
     const exec::Code& code = *plan_->step().code;
     std::int64_t instructions = 0;
     for (const exec::Segment& segment : code.segments)
       instructions += static_cast<std::int64_t>(segment.instructions.size());
     py::dict out;
     out["lanes"] = plan_->lanes();
-    out["asynchronous"] = plan_->asynchronous();
     out["instructions"] = instructions;
-    out["executor"] = plan_->machine() ? "machine" : "interpreter";
     out["paths"] = [&] {
       std::int64_t leaves = 0;
       for (const exec::Segment& segment : code.segments) leaves += segment.decision == exec::kNone;
       return leaves;
     }();
     out["bytes_per_lane"] = code.per_lane;
+    py::dict kernels;
+    for (const auto& [name, bytes] : plan_->machine_code()) {
+      kernels[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
+    out["executor"] = plan_->machine() ? "machine" : kernels.empty() ? "interpreter" : "fused";
+    out["machine_code"] = std::move(kernels);
     return out;
   }
 
@@ -232,7 +237,7 @@ void bind_loop(py::module_& module) {
            py::arg("stopped"), "Puts back where the runs were.")
       .def("count", &Sweep::count, py::arg("done"), py::arg("computed"), "Sets the counters.")
       .def("counters", &Sweep::counters, "Iterations done and computed, and runs that still go on.")
-      .def("plan", &Sweep::plan, "How the step is executed.")
+      .def("execution", &Sweep::execution, "How the step was executed; None before it is run.")
       .def_property_readonly("state", &Sweep::state)
       .def_property_readonly("value", &Sweep::value)
       .def_property_readonly("history", &Sweep::history)

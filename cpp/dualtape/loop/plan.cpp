@@ -129,6 +129,25 @@ std::shared_ptr<const exec::Fusion> Plan::fusion(const exec::Workspace& workspac
   return fusion_;
 }
 
+std::vector<std::pair<std::string, std::span<const std::byte>>> Plan::machine_code() const {
+  std::vector<std::pair<std::string, std::span<const std::byte>>> out;
+  const auto add = [&](std::string name, const machine::Kernel* kernel) {
+    if (kernel) out.emplace_back(std::move(name), kernel->code());
+  };
+  if (machine_) {
+    add("all iterations but the last of a stretch", machine_->head());
+    add(machine_->head() ? "the last iteration of a stretch" : "all iterations", machine_->finite());
+  } else if (fusion_) {
+    for (const exec::Stretch& stretch : fusion_->stretches()) {
+      const std::string which = "segment " + std::to_string(stretch.segment) + ", instructions " +
+                                std::to_string(stretch.first) + " to " + std::to_string(stretch.last - 1);
+      add(which, stretch.vectors.get());
+      add(which + ", what is left of a row", stretch.rest.get());
+    }
+  }
+  return out;
+}
+
 /// The values of an input (not of level batch) for entries first ... first + count - 1 of what it varies along.
 Array Plan::input_values(NodeId node, std::int64_t first, std::int64_t count) const {
   const program::Node& at = graph_.nodes[node];

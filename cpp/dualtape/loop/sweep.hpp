@@ -16,6 +16,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "dualtape/loop/batches.hpp"
@@ -106,6 +109,8 @@ class Plan {
   const MachineStep* machine() const { return machine_.get(); }
   /// What workspaces of interpreted steps fuse; made for the first of them.
   std::shared_ptr<const exec::Fusion> fusion(const exec::Workspace& workspace) const;
+  /// The kernels that there are, and what each is for.
+  std::vector<std::pair<std::string, std::span<const std::byte>>> machine_code() const;
   bool asynchronous() const { return asynchronous_; }
   /// Whether all values that are the same in all iterations are finite.
   bool finite() const { return finite_; }

@@ -6,11 +6,12 @@
 ``_sweep.py`` what they do,
 ``_drive.py`` what happens between slices of time, ``_eager.py`` the same loop in Python, ``_data.py`` minibatches,
 ``_function_tables.py`` functions of the iteration that cannot be traced, ``_checkpoint.py`` and ``_remote.py`` files
-and other machines, ``_results.py`` what comes back.
+and other machines, ``_results.py`` what comes back, ``_execution.py`` how the core did it.
 """
 
 from ._calls import loop, sweep
+from ._execution import Execution
 from ._over import Over, grid, points
 from ._results import Run, Runs
 
-__all__ = ["Over", "Run", "Runs", "grid", "loop", "points", "sweep"]
+__all__ = ["Execution", "Over", "Run", "Runs", "grid", "loop", "points", "sweep"]

@@ -20,6 +20,7 @@ import numpy as np
 from dualtape import tree
 from dualtape._core import ShapeError, dlarray
 
+from ._execution import Execution
 from ._over import Over, unravel
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ class Run:
         Every how many iterations a value was recorded.
     seconds : float
         The time taken; NaN for a run taken out of a sweep, whose runs are not timed one by one.
+    execution : Execution or None
+        How the core ran the step; None where it did not (compiled=False), or elsewhere, or for one of many.
     """
 
-    __slots__ = ("history", "iterations", "record_every", "seconds", "state", "stopped", "value")
+    __slots__ = ("execution", "history", "iterations", "record_every", "seconds", "state", "stopped", "value")
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Run:
         stopped: str,
         record_every: int | None = None,
         seconds: float = math.nan,
+        execution: Execution | None = None,
     ) -> None:
         if stopped not in REASONS:
             raise ValueError(
@@ -85,6 +89,7 @@ class Run:
         self.stopped = stopped
         self.record_every = record_every
         self.seconds = float(seconds)
+        self.execution = execution
 
     @property
     def recorded(self) -> NDArray[np.int64]:
@@ -124,10 +129,13 @@ class Runs:
         The time the sweep took.
     useful : float
         The share of the iterations computed in lanes that belonged to a run: the rest is lanes that waited.
+    execution : Execution or None
+        How the core ran the step; None where it did not (compiled=False), or elsewhere, or in another session.
     """
 
     __slots__ = (
         "_why",
+        "execution",
         "history",
         "iterations",
         "over",
@@ -151,6 +159,7 @@ class Runs:
         record_every: int | None = None,
         seconds: float = math.nan,
         useful: float = 1.0,
+        execution: Execution | None = None,
         why: Callable[[int], str] | None = None,
     ) -> None:
         self.over = over
@@ -162,6 +171,7 @@ class Runs:
         self.record_every = None if record_every is None else int(record_every)
         self.seconds = float(seconds)
         self.useful = float(useful)
+        self.execution = execution
         self._why = why
         self._check()
 

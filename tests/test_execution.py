@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What runs say about how the core ran them: as machine code, with fused instructions, or interpreted."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dualtape as dt
+from dualtape import _core
+from dualtape import numpy as dnp
+
+MACHINE = _core.build_info()["isa_used"] in ("avx2", "avx512")
+machine_only = pytest.mark.skipif(not MACHINE, reason="there is no machine code for this machine")
+
+
+def numbers(x: Any, learn_rate: Any) -> Any:
+    return x - learn_rate * x * x, x
+
+
+def arrays(w: Any, learn_rate: Any) -> Any:
+    slope = dnp.exp(-w) * (w - 1.0)
+    return w - learn_rate * slope, dnp.sum(slope)
+
+
+def looped(step: Any, state: Any) -> Any:
+    return dt.loop(step, state, iterations=40, learn_rate=0.1)
+
+
+@machine_only
+def test_a_step_on_numbers_is_machine_code() -> None:
+    execution = looped(numbers, 1.0).execution
+    assert (execution.executor, execution.lanes, execution.paths) == ("machine", 1, 1)
+    assert any(name.startswith("all iterations") for name in execution.machine_code)
+    runs = dt.sweep(numbers, 1.0, over=dt.points(learn_rate=np.linspace(0.1, 0.2, 50)), iterations=40)
+    assert (runs.execution.executor, runs.execution.lanes) == ("machine", 50)
+    assert pickle.loads(pickle.dumps(runs)).execution == runs.execution
+
+
+@machine_only
+def test_a_step_on_arrays_has_fused_instructions() -> None:
+    execution = looped(arrays, np.ones(200)).execution
+    assert execution.executor == "fused"
+    assert all("instructions" in name for name in execution.machine_code)
+
+
+def test_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUALTAPE_EXECUTOR", "interpreter")
+    for step, state in ((numbers, 1.0), (arrays, np.ones(200))):
+        execution = looped(step, state).execution
+        assert (execution.executor, dict(execution.machine_code)) == ("interpreter", {})
+        assert execution.disassembly() == ""
+        assert dt.loop(step, state, iterations=3, learn_rate=0.1, compiled=False).execution is None
+
+
+@machine_only
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
+def test_disassembly() -> None:
+    text = looped(numbers, 1.0).execution.disassembly()
+    assert text.startswith("all iterations")
+    assert "ret" in text
+    assert "vfnmadd" in text or "vfmadd" in text
+
+
+@machine_only
+def test_disassembly_without_a_disassembler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setitem(__import__("sys").modules, "capstone", None)
+    with pytest.raises(RuntimeError, match="pip install capstone works"):
+        looped(numbers, 1.0).execution.disassembly()
