@@ -53,7 +53,7 @@ from dualtape.functions import (
 from dualtape.hessians import hessian, hvp
 from dualtape.labels import dims, finddim, isdlarray, stripdims
 from dualtape.lbfgs import LbfgsState, lbfgsupdate
-from dualtape.loops import Over, Run, Runs, grid, loop, points, sweep
+from dualtape.loops import Execution, Over, Run, Runs, grid, loop, points, sweep
 from dualtape.operators import dldivergence, dljacobian, dllaplacian
 from dualtape.program import Program, trace
 from dualtape.reverse import grad, jacrev, value_and_grad, vjp
@@ -115,6 +115,7 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     "Over",
     "Run",
     "Runs",
+    "Execution",
     # updates
     "dlupdate",
     "sgdmupdate",

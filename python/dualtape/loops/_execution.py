@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +65,11 @@ def _disassembled(code: bytes) -> str:
 
 
 def _by_objdump(code: bytes) -> str:
+    import os
+    import shutil
+    import subprocess
+    import tempfile
+
     tool = shutil.which("objdump")
     if tool is None:
         raise RuntimeError(
