@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,26 @@ def test_disassembly() -> None:
 @machine_only
 def test_disassembly_without_a_disassembler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setitem(__import__("sys").modules, "capstone", None)
+    monkeypatch.setitem(sys.modules, "capstone", None)
     with pytest.raises(RuntimeError, match="pip install capstone works"):
         looped(numbers, 1.0).execution.disassembly()
+
+
+@machine_only
+def test_without_executable_memory() -> None:
+    """Linux can forbid a process to make memory executable (PR_SET_MDWE): steps are interpreted, with one warning."""
+    code = """if True:
+        import ctypes, warnings
+        if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0:
+            print("cannot")
+            raise SystemExit
+        import dualtape as dt
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            runs = [dt.loop(lambda x, rate: x - rate * x, 1.0, iterations=30, rate=0.5) for _ in range(2)]
+        print([run.execution.executor for run in runs], float(runs[1].state), len(told), told[0].category.__name__)
+    """
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    if done.stdout.strip() == "cannot":
+        pytest.skip("this system cannot forbid executable memory")
+    assert done.stdout.strip() == f"['interpreter', 'interpreter'] {0.5**30} 1 RuntimeWarning"

@@ -12,6 +12,7 @@
 #include "bindings/program.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/loop/sweep.hpp"
+#include "dualtape/machine/kernel.hpp"
 
 namespace py = pybind11;
 
@@ -51,6 +52,9 @@ py::object writable_numpy(const Array& value) {
   const py::capsule owner(new Array(value), [](void* array) { delete static_cast<Array*>(array); });
   return py::array(dtype, shape, {}, value.raw_data(), owner);
 }
+
+/// Once, where steps cannot become machine code.
+void warn_of_failure();
 
 class Sweep {
  public:
@@ -100,6 +104,7 @@ class Sweep {
       const py::gil_scoped_release unlocked;
       missing = loop::run_sweep(*plan_, runs_, control_, threads, seconds);
     }
+    warn_of_failure();
     if (!missing) return py::none();
     return py::make_tuple(missing->run, missing->iteration,
                           program::decisions_to(program_->graph(), missing->segment, missing->outcome));
@@ -203,6 +208,16 @@ class Sweep {
   loop::Control control_;
   std::optional<Plan> plan_;
 };
+
+void warn_of_failure() {
+  static bool told = false;
+  if (told || !machine::has_failed()) return;
+  told = true;
+  const char* what =
+      "dualtape: there is no machine code in this process, since the system refuses executable memory; steps are "
+      "interpreted, with the same results. DUALTAPE_EXECUTOR=interpreter in the environment does so without a warning.";
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, what, 1) != 0) throw py::error_already_set();
+}
 
 py::array batch_rows(std::int64_t rows, std::int64_t size, const py::object& shuffle, std::int64_t iteration) {
   loop::Batches batches;

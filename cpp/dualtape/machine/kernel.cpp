@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "dualtape/machine/kernel.hpp"
 
+#include <atomic>
 #include <cstdlib>
 
 #if defined(__x86_64__)
@@ -12,6 +13,17 @@
 #include "dualtape/base/error.hpp"
 
 namespace dualtape::machine {
+namespace {
+std::atomic<bool> failed{false};
+}
+
+std::unique_ptr<Kernel> compile(const Body& body, bool scalar) {
+  if (vector_width(body.single) == 0) return nullptr;
+  std::unique_ptr<Kernel> out = emit(body, scalar);
+  if (!out) failed = true;
+  return out;
+}
+bool has_failed() { return failed; }
 
 bool is_wanted() {
   const char* name = std::getenv("DUALTAPE_EXECUTOR");

@@ -62,7 +62,11 @@ class FiniteFlags {
 bool is_wanted();
 /// Lanes in a vector of the current instruction set; 0 where there is no machine code for it.
 int vector_width(bool single);
+/// What an instruction set brings (x86.cpp): null where it fails.
+std::unique_ptr<Kernel> emit(const Body& body, bool scalar);
 /// The kernel of a body: for vectors of lanes or, `scalar`, for one lane. Null where machine code cannot be had.
 std::unique_ptr<Kernel> compile(const Body& body, bool scalar);
+/// Whether that has happened although there is machine code for this processor: the system refused the memory, say.
+bool has_failed();
 
 }  // namespace dualtape::machine

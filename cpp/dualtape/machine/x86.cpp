@@ -725,9 +725,8 @@ int vector_width(bool single) {
   }
 }
 
-std::unique_ptr<Kernel> compile(const Body& body, bool scalar) {
+std::unique_ptr<Kernel> emit(const Body& body, bool scalar) {
   const int width = vector_width(body.single);
-  if (width == 0) return nullptr;
   const std::size_t most = 4096 + body.lines.size() * 5 * 160;
   struct Free {
     void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
@@ -756,7 +755,7 @@ std::unique_ptr<Kernel> compile(const Body& body, bool scalar) {
 namespace dualtape::machine {
 
 int vector_width(bool) { return 0; }
-std::unique_ptr<Kernel> compile(const Body&, bool) { return nullptr; }
+std::unique_ptr<Kernel> emit(const Body&, bool) { return nullptr; }
 
 }  // namespace dualtape::machine
 
