@@ -309,3 +309,38 @@ TEST_CASE("exec: random programs of decisions have the same bits at every width"
     check_lanes(fixed, places_of(17, {{4}, {}}), seed % 2);
   }
 }
+
+TEST_CASE("exec: random stretches of elementwise instructions, with operands of all shapes and views") {
+  const Op unary[] = {Op::negative, Op::exp, Op::tanh, Op::square, Op::absolute, Op::sqrt};
+  const Op binary[] = {Op::add, Op::subtract, Op::multiply, Op::true_divide, Op::maximum, Op::strong_multiply};
+  for (std::uint64_t seed = 1; seed <= 24; ++seed) {
+    CAPTURE(seed);
+    const Step f = [&](std::span<const Var> x) {
+      tests::Random random(seed);
+      // A matrix, a row, a column, a number, a matrix that is read through a view, constants.
+      std::vector<Var> values{x[0], x[1], reshaped(x[2], {5, 1}), x[3], tape::transpose(x[4], Dims{1, 0}), Var(0.75)};
+      values.push_back(Var(testing::random(x[0].dtype(), {5, 9}, 7)));
+      values.push_back(Var(testing::random(x[0].dtype(), {9}, 8)));
+      std::vector<Var> out;
+      const auto which = [&](double count) { return static_cast<std::size_t>(random.uniform(0, count)); };
+      for (int k = 0; k < 20; ++k) {
+        const Var a = values[which(static_cast<double>(values.size()))];
+        const Var b = values[which(static_cast<double>(values.size()))];
+        const double kind = random.uniform(0, 8);
+        if (kind < 3) {
+          values.push_back(op(binary[which(6)], {a, b}));
+        } else if (kind < 6) {
+          values.push_back(op(unary[which(6)], {op(Op::add, {a, x[0]})}));
+        } else if (kind < 7) {
+          values.push_back(op(Op::where, {op(Op::less, {a, b}), a, b}));
+        } else {  // something that ends a stretch, and is read by the next
+          values.push_back(tape::sum(op(Op::multiply, {a, x[0]}), Dims{0}, true));
+        }
+        if (k % 6 == 5) out.push_back(op(Op::add, {values.back(), x[0]}));
+      }
+      return out;
+    };
+    const DType dtype = seed % 3 ? DType::f64 : DType::f32;
+    check_lanes(f, places_of(11, {{5, 9}, {9}, {5}, {1}, {9, 5}}, dtype), seed % 2);
+  }
+}
