@@ -73,11 +73,10 @@ program(%0 x1: float64, %1 x2: float64)
   %7 = constant 2
   %8 = constant -2
   %9 = multiply %7, %2
-  %10 = constant -4
-  %11 = multiply %10, %0
-  %12 = strong_multiply %2, %11
-  %13 = multiply_add %8, %4, %12
-  return %6, %13, %9
+  %10 = multiply %7, %0
+  %11 = strong_multiply_add %2, %10, %4
+  %12 = multiply %8, %11
+  return %6, %12, %9
 """
 
 

@@ -87,21 +87,16 @@ TEST_CASE("simplify: signs, quotients and powers") {
   CHECK(simplified(Op::strong_multiply, 0) == "%1 = constant 0; %2 = strong_multiply %0, %1; return %2");
   const auto text = [](auto&& make) { return text_of(program::dead(program::simplify(on_three(make)))); };
   CHECK(text([](Build& b) { return b.op(Op::negative, {b.op(Op::negative, {0})}); }) == "return %0");
-  CHECK(text([](Build& b) {
-          return b.op(Op::add, {0, b.op(Op::negative, {1})});
-        }) == "%3 = subtract %0, %1; return %3");
-  CHECK(text([](Build& b) {
-          return b.op(Op::add, {b.op(Op::negative, {0}), 1});
-        }) == "%3 = subtract %1, %0; return %3");
-  CHECK(text([](Build& b) {
-          return b.op(Op::subtract, {0, b.op(Op::negative, {1})});
-        }) == "%3 = add %0, %1; return %3");
-  CHECK(text([](Build& b) {
-          return b.op(Op::multiply, {b.op(Op::negative, {0}), b.op(Op::negative, {1})});
-        }) == "%3 = multiply %0, %1; return %3");
-  CHECK(text([](Build& b) {
-          return b.op(Op::negative, {b.op(Op::multiply, {0, b.constant(Array(3.0))})});
-        }) == "%3 = constant -3; %4 = multiply %0, %3; return %4");
+  CHECK(text([](Build& b) { return b.op(Op::add, {0, b.op(Op::negative, {1})}); }) ==
+        "%3 = subtract %0, %1; return %3");
+  CHECK(text([](Build& b) { return b.op(Op::add, {b.op(Op::negative, {0}), 1}); }) ==
+        "%3 = subtract %1, %0; return %3");
+  CHECK(text([](Build& b) { return b.op(Op::subtract, {0, b.op(Op::negative, {1})}); }) ==
+        "%3 = add %0, %1; return %3");
+  CHECK(text([](Build& b) { return b.op(Op::multiply, {b.op(Op::negative, {0}), b.op(Op::negative, {1})}); }) ==
+        "%3 = multiply %0, %1; return %3");
+  CHECK(text([](Build& b) { return b.op(Op::negative, {b.op(Op::multiply, {0, b.constant(Array(3.0))})}); }) ==
+        "%3 = constant -3; %4 = multiply %0, %3; return %4");
   CHECK(text([](Build& b) { return b.op(Op::positive, {2}); }) == "return %2");
 }
 
@@ -156,22 +151,18 @@ TEST_CASE("contract: a product and a sum in one rounding") {
   const auto product = [](Build& b) { return b.op(Op::multiply, {0, 1}); };
   CHECK(text([&](Build& b) { return b.op(Op::add, {product(b), 2}); }) == "%3 = multiply_add %0, %1, %2; return %3");
   CHECK(text([&](Build& b) { return b.op(Op::add, {2, product(b)}); }) == "%3 = multiply_add %0, %1, %2; return %3");
-  CHECK(text([&](Build& b) {
-          return b.op(Op::subtract, {product(b), 2});
-        }) == "%3 = multiply_subtract %0, %1, %2; return %3");
-  CHECK(text([&](Build& b) {
-          return b.op(Op::subtract, {2, product(b)});
-        }) == "%3 = subtract_product %0, %1, %2; return %3");
-  CHECK(text([&](Build& b) {
-          return b.op(Op::add, {b.op(Op::square, {0}), 1});
-        }) == "%3 = multiply_add %0, %0, %1; return %3");
+  CHECK(text([&](Build& b) { return b.op(Op::subtract, {product(b), 2}); }) ==
+        "%3 = multiply_subtract %0, %1, %2; return %3");
+  CHECK(text([&](Build& b) { return b.op(Op::subtract, {2, product(b)}); }) ==
+        "%3 = subtract_product %0, %1, %2; return %3");
+  CHECK(text([&](Build& b) { return b.op(Op::add, {b.op(Op::square, {0}), 1}); }) ==
+        "%3 = multiply_add %0, %0, %1; return %3");
   const auto minus = [](Build& b) { return b.op(Op::multiply, {b.op(Op::negative, {0}), 1}); };
   CHECK(text([&](Build& b) { return b.op(Op::add, {minus(b), 2}); }) == "%3 = subtract_product %0, %1, %2; return %3");
   CHECK(text([&](Build& b) { return b.op(Op::subtract, {2, minus(b)}); }) == "%3 = multiply_add %0, %1, %2; return %3");
   // The left one of two products; the other one is rounded.
-  CHECK(text([&](Build& b) {
-          return b.op(Op::add, {product(b), b.op(Op::multiply, {1, 2})});
-        }) == "%3 = multiply %1, %2; %4 = multiply_add %0, %1, %3; return %4");
+  CHECK(text([&](Build& b) { return b.op(Op::add, {product(b), b.op(Op::multiply, {1, 2})}); }) ==
+        "%3 = multiply %1, %2; %4 = multiply_add %0, %1, %3; return %4");
   // A product that is read elsewhere too is computed for that.
   CHECK(text([&](Build& b) {
           const NodeId p = product(b);
@@ -201,6 +192,39 @@ TEST_CASE("dead: what leads to no result and no decision goes") {
         "%2 = sin %1; %3 = greater %0, %1; if %3 is 1 {return %2} if %3 is 0 {%4 = tanh %0; return %4} ");
   CHECK(lean.constants.empty());
   CHECK(lean.inputs.size() == 2);
+}
+
+namespace {
+
+/// Zeros without their signs, and what division made of them.
+Arrays without_signs_of_zero(const Arrays& values) {
+  Arrays out;
+  for (const Array& x : values) {
+    const Var size = op(Op::absolute, {Var(x)});
+    const Var plain = op(Op::logical_or, {op(Op::equal, {size, Var(0.0)}), op(Op::isinf, {size})});
+    out.push_back(op(Op::where, {plain, size, Var(x)}).value());
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("passes: factors that are powers of two leave products and sums") {
+  // Of a product into what is known first; of a sum into the product it is a factor of.
+  const auto text = [](const auto& make) {
+    Build build;
+    build.results({make(build)});
+    return text_of(program::dead(program::contract(program::regroup(build.graph()))));
+  };
+  CHECK(text([](Build& b) {
+          const NodeId x = b.input(), y = b.input(), rate = b.input();
+          const NodeId two = b.constant(Array(2.0)), four = b.constant(Array(-4.0));
+          const NodeId slope =
+              b.op(Op::add, {b.op(Op::multiply, {x, b.op(Op::multiply, {four, y})}), b.op(Op::multiply, {two, y})});
+          return b.op(Op::multiply, {rate, slope});
+        }) ==
+        "%3 = constant -2; %4 = multiply %3, %0; %5 = multiply_add %4, %1, %1; %6 = constant 2; %7 = multiply %6, %2; "
+        "%8 = multiply %7, %5; return %8");
 }
 
 TEST_CASE("passes: all but contraction keep every bit") {
@@ -245,8 +269,7 @@ TEST_CASE("passes: all but contraction keep every bit") {
       CHECK(same_values(compute(program::share(graph), at), want));
       CHECK(same_values(compute(program::dead(graph), at), want));
       CHECK(same_values(compute(program::optimize(graph, false), at), want));
-      CHECK(same_values(compute(program::optimize(graph, true), at),
-                        compute(program::contract(program::share(program::simplify(program::fold(graph)))), at)));
+      CHECK(same_values(without_signs_of_zero(compute(program::regroup(graph), at)), without_signs_of_zero(want)));
     }
   }
 }

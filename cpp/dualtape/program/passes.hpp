@@ -15,8 +15,8 @@ Graph fold(const Graph& graph);
 Graph simplify(const Graph& graph);
 /// One node for what is computed twice on a path.
 Graph share(const Graph& graph);
-/// Factors that are powers of two, in products, to where they cost least. (What may change is what is near overflow
-/// or underflow.)
+/// Factors that are powers of two, in products and common to summands, to where they cost least. (What may change is
+/// what is near overflow or underflow, and the sign of a sum that is 0.)
 Graph regroup(const Graph& graph);
 /// a * b + c, a * b - c and c - a * b in one rounding instead of two.
 Graph contract(const Graph& graph);
