@@ -87,16 +87,21 @@ TEST_CASE("simplify: signs, quotients and powers") {
   CHECK(simplified(Op::strong_multiply, 0) == "%1 = constant 0; %2 = strong_multiply %0, %1; return %2");
   const auto text = [](auto&& make) { return text_of(program::dead(program::simplify(on_three(make)))); };
   CHECK(text([](Build& b) { return b.op(Op::negative, {b.op(Op::negative, {0})}); }) == "return %0");
-  CHECK(text([](Build& b) { return b.op(Op::add, {0, b.op(Op::negative, {1})}); }) ==
-        "%3 = subtract %0, %1; return %3");
-  CHECK(text([](Build& b) { return b.op(Op::add, {b.op(Op::negative, {0}), 1}); }) ==
-        "%3 = subtract %1, %0; return %3");
-  CHECK(text([](Build& b) { return b.op(Op::subtract, {0, b.op(Op::negative, {1})}); }) ==
-        "%3 = add %0, %1; return %3");
-  CHECK(text([](Build& b) { return b.op(Op::multiply, {b.op(Op::negative, {0}), b.op(Op::negative, {1})}); }) ==
-        "%3 = multiply %0, %1; return %3");
-  CHECK(text([](Build& b) { return b.op(Op::negative, {b.op(Op::multiply, {0, b.constant(Array(3.0))})}); }) ==
-        "%3 = constant -3; %4 = multiply %0, %3; return %4");
+  CHECK(text([](Build& b) {
+          return b.op(Op::add, {0, b.op(Op::negative, {1})});
+        }) == "%3 = subtract %0, %1; return %3");
+  CHECK(text([](Build& b) {
+          return b.op(Op::add, {b.op(Op::negative, {0}), 1});
+        }) == "%3 = subtract %1, %0; return %3");
+  CHECK(text([](Build& b) {
+          return b.op(Op::subtract, {0, b.op(Op::negative, {1})});
+        }) == "%3 = add %0, %1; return %3");
+  CHECK(text([](Build& b) {
+          return b.op(Op::multiply, {b.op(Op::negative, {0}), b.op(Op::negative, {1})});
+        }) == "%3 = multiply %0, %1; return %3");
+  CHECK(text([](Build& b) {
+          return b.op(Op::negative, {b.op(Op::multiply, {0, b.constant(Array(3.0))})});
+        }) == "%3 = constant -3; %4 = multiply %0, %3; return %4");
   CHECK(text([](Build& b) { return b.op(Op::positive, {2}); }) == "return %2");
 }
 
@@ -151,18 +156,22 @@ TEST_CASE("contract: a product and a sum in one rounding") {
   const auto product = [](Build& b) { return b.op(Op::multiply, {0, 1}); };
   CHECK(text([&](Build& b) { return b.op(Op::add, {product(b), 2}); }) == "%3 = multiply_add %0, %1, %2; return %3");
   CHECK(text([&](Build& b) { return b.op(Op::add, {2, product(b)}); }) == "%3 = multiply_add %0, %1, %2; return %3");
-  CHECK(text([&](Build& b) { return b.op(Op::subtract, {product(b), 2}); }) ==
-        "%3 = multiply_subtract %0, %1, %2; return %3");
-  CHECK(text([&](Build& b) { return b.op(Op::subtract, {2, product(b)}); }) ==
-        "%3 = subtract_product %0, %1, %2; return %3");
-  CHECK(text([&](Build& b) { return b.op(Op::add, {b.op(Op::square, {0}), 1}); }) ==
-        "%3 = multiply_add %0, %0, %1; return %3");
+  CHECK(text([&](Build& b) {
+          return b.op(Op::subtract, {product(b), 2});
+        }) == "%3 = multiply_subtract %0, %1, %2; return %3");
+  CHECK(text([&](Build& b) {
+          return b.op(Op::subtract, {2, product(b)});
+        }) == "%3 = subtract_product %0, %1, %2; return %3");
+  CHECK(text([&](Build& b) {
+          return b.op(Op::add, {b.op(Op::square, {0}), 1});
+        }) == "%3 = multiply_add %0, %0, %1; return %3");
   const auto minus = [](Build& b) { return b.op(Op::multiply, {b.op(Op::negative, {0}), 1}); };
   CHECK(text([&](Build& b) { return b.op(Op::add, {minus(b), 2}); }) == "%3 = subtract_product %0, %1, %2; return %3");
   CHECK(text([&](Build& b) { return b.op(Op::subtract, {2, minus(b)}); }) == "%3 = multiply_add %0, %1, %2; return %3");
   // The left one of two products; the other one is rounded.
-  CHECK(text([&](Build& b) { return b.op(Op::add, {product(b), b.op(Op::multiply, {1, 2})}); }) ==
-        "%3 = multiply %1, %2; %4 = multiply_add %0, %1, %3; return %4");
+  CHECK(text([&](Build& b) {
+          return b.op(Op::add, {product(b), b.op(Op::multiply, {1, 2})});
+        }) == "%3 = multiply %1, %2; %4 = multiply_add %0, %1, %3; return %4");
   // A product that is read elsewhere too is computed for that.
   CHECK(text([&](Build& b) {
           const NodeId p = product(b);

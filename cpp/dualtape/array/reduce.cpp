@@ -145,7 +145,7 @@ void reduce_into(const Array& x, const Dims& axes, const Reduction<T>& kernel, T
 
 /// The reduction `which`, or `empty` where there is nothing to reduce.
 template <class T>
-Array reduce(const Array& x, const Dims& axes, bool keepdims, Reduction<T> ReduceKernels<T>::* which, T empty) {
+Array reduce(const Array& x, const Dims& axes, bool keepdims, Reduction<T> ReduceKernels<T>::*which, T empty) {
   const Dims shape = reduced_shape(x.shape(), axes, keepdims);
   Array out = Array::empty(dtype_of<T>, shape);
   T* to = out.writable_data<T>();

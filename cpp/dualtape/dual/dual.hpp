@@ -28,18 +28,11 @@ struct Dual {
   Dual() : Dual(U(0)) {}
   Dual(const U& value) : primal(value) { tangents.fill(U(0)); }
   template <class Number>
-    requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, U>)
-  Dual(Number value) : Dual(U(value)) {}
-  Dual(const U& value, const U& tangent)
-    requires(N == 1)
-      : primal(value), tangents{tangent} {}
+  requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, U>) Dual(Number value) : Dual(U(value)) {}
+  Dual(const U& value, const U& tangent) requires(N == 1) : primal(value), tangents{tangent} {}
   Dual(const U& value, const std::array<U, N>& directions) : primal(value), tangents(directions) {}
 
-  const U& tangent() const
-    requires(N == 1)
-  {
-    return tangents[0];
-  }
+  const U& tangent() const requires(N == 1) { return tangents[0]; }
 
   /// The op on duals: its value on primals, and the chain rule with its partials.
   template <class Rule, class... Operands>

@@ -87,8 +87,8 @@ DUALTAPE_INLINE lanes<T, W> from_bits(bits<T, W> x) {
   return lanes<T, W>::wrap(__builtin_bit_cast(To, x));
 }
 template <class T>
-inline constexpr typename detail::Bits<T>::type kSignBit =
-    static_cast<typename detail::Bits<T>::type>(1) << (8 * sizeof(T) - 1);
+inline constexpr
+    typename detail::Bits<T>::type kSignBit = static_cast<typename detail::Bits<T>::type>(1) << (8 * sizeof(T) - 1);
 
 template <class T, int W>
 DUALTAPE_INLINE lanes<T, W> absolute(lanes<T, W> x) {

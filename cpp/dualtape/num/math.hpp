@@ -51,10 +51,8 @@ extern const MathTable<float> math_f32;
 
 /// `mask ? a : b`, spelled so that it also works on lanes.
 template <class A, class B>
-  requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B>
-[[gnu::always_inline]] inline std::common_type_t<A, B> select(bool mask, A a, B b) {
-  return mask ? a : b;
-}
+requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B>
+[[gnu::always_inline]] inline std::common_type_t<A, B> select(bool mask, A a, B b) { return mask ? a : b; }
 
 /// The largest finite number of a's type.
 [[gnu::always_inline]] inline double largest(double) { return __DBL_MAX__; }

@@ -9,9 +9,7 @@ namespace {
 
 #define DUALTAPE_OWN1(name)                                                                       \
   double name##_f64(double x) { return num::polynomials::name<double>(lanes<double, 1>(x)).raw; } \
-  float name##_f32(float x) {                                                                     \
-    return num::polynomials::name<float>(lanes<float, 1>(static_cast<double>(x))).raw;            \
-  }
+  float name##_f32(float x) { return num::polynomials::name<float>(lanes<float, 1>(static_cast<double>(x))).raw; }
 #include "dualtape/num/math.def"
 
 }  // namespace
