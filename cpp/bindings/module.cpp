@@ -60,6 +60,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_used()) {
   bind_dual(module);
   bind_optim(module);
   bind_program(module);
+  bind_checks(module);
   bind_replay(module);
   bind_loop(module);
   bind_random(module);

@@ -232,14 +232,6 @@ void bind_program(py::module_& module) {
       "is_weak", [](const py::object& x) { return is_dlarray(x.ptr()) && var_of(x.ptr()).value().weak(); },
       py::arg("x"), "Whether a dlarray stands for a Python number.");
   module.def(
-      "value_mark",
-      [](const py::object& x) -> py::object {
-        const Array& value = var_of(x.ptr()).value();
-        if (value.is_scalar()) return py::float_(value.scalar());
-        return py::make_tuple(reinterpret_cast<std::uintptr_t>(value.buffer().data()), value.offset());
-      },
-      py::arg("x"), "What changes when a dlarray gets another value, while somebody holds the old one.");
-  module.def(
       "is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
   module.def(
       "user_line",

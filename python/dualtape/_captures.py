@@ -29,14 +29,11 @@ from typing import Any
 
 import numpy as np
 
-from dualtape import _core
-from dualtape._core import dlarray, stop_gradient
+from dualtape._core import Checks, dlarray
 
 DEPTH = 10
 PACKAGE = __name__.partition(".")[0]
 SMALL = 1 << 20  # bytes of an ndarray that is copied to be compared
-
-Check = Callable[[], bool]  # True while nothing has changed
 
 
 def is_users_file(file: str | None) -> bool:
@@ -77,7 +74,7 @@ class Captures:
 
     def __init__(self, function: Callable[..., Any], watching: bool = False, others: tuple[Any, ...] = ()) -> None:
         self.watching = watching
-        self.checks: list[tuple[str, Check]] = []
+        self.checks = Checks()
         self.names: set[str] = set()
         self.functions: list[types.FunctionType] = []  # of the user
         self.tracked = False  # a dlarray among them is being differentiated
@@ -94,10 +91,7 @@ class Captures:
 
     def changed(self) -> str | None:
         """The name of something that has changed, or None."""
-        for name, same in self.checks:
-            if not same():
-                return name
-        return None
+        return self.checks.changed()
 
     # ---- finding ----------------------------------------------------------------------------------------------
 
@@ -119,20 +113,16 @@ class Captures:
         code, defaults, by_name = function.__code__, function.__defaults__, function.__kwdefaults__
         names = set(code_names(code))
         self.names |= names
-        self._add(
-            f"the code of {function.__name__}",
-            lambda: function.__code__ is code and function.__defaults__ is defaults,
-        )
+        self.checks.code(f"the code of {function.__name__}", function)
         scope = function.__globals__
-        for name in sorted(names):
-            if name in scope:
-                self._bound(f"global {name!r}", scope, name, scope[name], DEPTH)
+        for name in sorted(name for name in names if name in scope):
+            self._bound(f"global {name!r}", scope, name, scope[name], DEPTH)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             value = contents(cell)
             if value is MISSING:  # not filled yet
                 continue
             label = f"{name!r} (a variable around {function.__name__})"
-            self._add(label, lambda c=cell, v=value: contents(c) is v or same_number(contents(c), v))  # type: ignore[misc]
+            self.checks.cell(label, cell, value)
             self._value(label, value, DEPTH)
         for value in (*(defaults or ()), *(by_name or {}).values()):
             self._value(f"a default of {function.__name__}", value, DEPTH)
@@ -140,7 +130,7 @@ class Captures:
     def _bound(self, label: str, scope: Any, name: Any, value: Any, depth: int) -> None:
         """A value under a name or key of a dict."""
         if not isinstance(value, types.ModuleType):
-            self._add(label, lambda: (now := scope.get(name, MISSING)) is value or same_number(now, value))
+            self.checks.entry(label, scope, name, value)
         self._value(label, value, depth)
 
     def _value(self, label: str, value: Any, depth: int) -> None:
@@ -158,21 +148,23 @@ class Captures:
         elif isinstance(value, np.ndarray):
             self._ndarray(label, value)
         elif isinstance(value, dict):
-            keys = list(value)
-            self._add(label, lambda: list(value)[: len(keys)] == keys if self.watching else list(value) == keys)
+            if self.watching:
+                keys = list(value)
+                self.checks.call(label, lambda: list(value)[: len(keys)] == keys)
+            else:
+                self.checks.keys(label, value)
             for key, item in list(value.items()):
                 self._bound(f"{label}[{key!r}]", value, key, item, depth - 1)
         elif isinstance(value, (list, tuple, deque)):
-            length = len(value)
-            self._add(label, lambda: len(value) == length)
+            self.checks.length(label, value)
             for number, item in enumerate(value):
                 inner = f"{label}[{number}]"
                 if not isinstance(value, tuple):
-                    self._add(inner, lambda n=number, v=item: value[n] is v or same_number(value[n], v))  # type: ignore[misc]
+                    self.checks.item(inner, value, number)
                 self._value(inner, item, depth - 1)
         elif isinstance(value, (set, frozenset)):
             items = frozenset(value)
-            self._add(label, lambda: items <= value if self.watching else items == value)
+            self.checks.call(label, lambda: items <= value if self.watching else items == value)
         elif isinstance(value, functools.partial):
             for part in (value.func, value.args, value.keywords):
                 self._value(label, part, depth)
@@ -186,9 +178,7 @@ class Captures:
 
     def _dlarray(self, label: str, value: dlarray) -> None:
         self.tracked = self.tracked or value.tracked
-        mark = _core.value_mark(value)
-        self._held.append(stop_gradient(value))  # whoever writes writes to a copy
-        self._add(label, lambda: (now := _core.value_mark(value)) == mark or same_number(now, mark))
+        self.checks.dlarray(label, value)
 
     def _object(self, label: str, value: Any, depth: int) -> None:
         """The attributes of an object, class or module that the code mentions, and the code of its methods."""
@@ -215,7 +205,7 @@ class Captures:
                 self._bound(f"{label}.{name}", vars(value), name, item, depth - 1)
         for name in slots(kind):
             if name in self.names and (item := getattr(value, name, MISSING)) is not MISSING:
-                self._add(
+                self.checks.call(
                     f"{label}.{name}",
                     lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),  # type: ignore[misc]
                 )
@@ -225,7 +215,7 @@ class Captures:
         """No further attribute that the code names, which would hide one of the class."""
         if not self.watching and hasattr(value, "__dict__"):
             names, present = self.names, frozenset(vars(value))
-            self._add(label, lambda: names.isdisjoint(vars(value).keys() - present))
+            self.checks.call(label, lambda: names.isdisjoint(vars(value).keys() - present))
 
     def _class(self, label: str, home: type, depth: int) -> None:
         for name, item in sorted(vars(home).items()):
@@ -242,26 +232,23 @@ class Captures:
         if self.watching:
             if array.nbytes <= SMALL and array.dtype != object:
                 before = array.tobytes()
-                self._add(label, lambda: array.tobytes() == before)
+                self.checks.call(label, lambda: array.tobytes() == before)
             return
         chain = [array]
         while isinstance(chain[-1].base, np.ndarray):
             chain.append(chain[-1].base)
         if chain[-1].base is not None or not chain[-1].flags.owndata:
             copy = array.copy()  # memory of somebody else, which nobody can freeze
-            self._add(label, lambda: array.shape == copy.shape and array.tobytes() == copy.tobytes())
+            self.checks.call(label, lambda: array.shape == copy.shape and array.tobytes() == copy.tobytes())
             return
         for link in chain:
             link.flags.writeable = False
-        self._add(label, lambda: not any(link.flags.writeable for link in chain))
+        self.checks.readonly(label, chain)
 
     def _generator(self, label: str, value: Any) -> None:
         if self.watching and (is_random(value) or hasattr(value, "bit_generator") or "get_state" in dir(value)):
             before = state_of(value)
-            self._add(f"{RANDOM}{label}", lambda: state_of(value) == before)
-
-    def _add(self, label: str, check: Check) -> None:
-        self.checks.append((label, check))
+            self.checks.call(f"{RANDOM}{label}", lambda: state_of(value) == before)
 
 
 MISSING: Any = object()

@@ -145,10 +145,7 @@ class AcceleratedFunction:
         cache = self._cache
         entry = cache.last
         if entry is not None and entry.replayer.direct and not kwargs and self.enabled and self.check_mode == "none":
-            for _, same in entry.captures.checks:
-                if not same():
-                    break
-            else:
+            if entry.captures.changed() is None:
                 results = entry.replayer.replay(*args)
                 if type(results) is tuple:
                     cache.calls += 1
@@ -317,7 +314,7 @@ class AcceleratedFunction:
             lines.append(f"  a program of {memory['instructions']} instructions and {memory['paths']} paths")
             for _, kind, outcomes, line in entry.replayer.core.guards():
                 lines.append(f"    decides{where(line)}, {kind}, seen: {', '.join(map(str, outcomes))}")
-            watched = [name for name, _ in entry.captures.checks if not name.startswith("the code of")]
+            watched = [name for name in entry.captures.checks.labels() if not name.startswith("the code of")]
             if watched:
                 lines.append(f"    relies on {', '.join(dict.fromkeys(watched))}")
         return "\n".join(lines)
