@@ -90,8 +90,7 @@ bool same_entry(const Check& check) {
 
 bool same_item(const Check& check) {
   if (PyList_CheckExact(check.owner)) {
-    return check.number < PyList_GET_SIZE(check.owner) &&
-           same(PyList_GET_ITEM(check.owner, check.number), check.value);
+    return check.number < PyList_GET_SIZE(check.owner) && same(PyList_GET_ITEM(check.owner, check.number), check.value);
   }
   Ref now(checked(PySequence_GetItem(check.owner, check.number)));
   return same(now.get(), check.value);
@@ -190,8 +189,9 @@ PyObject* add_code(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   return adding<2>("code", n, [&]() -> PyObject* {
     if (!PyFunction_Check(args[1])) return PyErr_Format(PyExc_TypeError, "code: a function must be given");
     PyObject* defaults = PyFunction_GET_DEFAULTS(args[1]);
-    return add(self, {Check::Kind::code, args[0], args[1], PyFunction_GET_CODE(args[1]), defaults ? defaults : Py_None,
-                      0, {}});
+    return add(
+        self,
+        {Check::Kind::code, args[0], args[1], PyFunction_GET_CODE(args[1]), defaults ? defaults : Py_None, 0, {}});
   });
 }
 

@@ -207,7 +207,7 @@ class Captures:
             if name in self.names and (item := getattr(value, name, MISSING)) is not MISSING:
                 self.checks.call(
                     f"{label}.{name}",
-                    lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),  # type: ignore[misc]
+                    lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),
                 )
                 self._value(f"{label}.{name}", item, depth - 1)
 
