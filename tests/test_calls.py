@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Calls of programs and accelerated functions, which begin in C++: layouts of arguments and results, and what is kept."""
+"""Calls of programs and accelerated functions, which begin in C++: layouts of arguments and results, what is kept."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_an_error_in_an_argument_is_passed_on_and_nothing_leaks() -> None:
     marker = object()
     before = sys.getrefcount(marker)
     for bad in (Broken(), marker, "text", None, 1j):
-        with pytest.raises(Exception, match=".+"):
+        with pytest.raises(Exception, match=r".+"):
             program(bad, 1.0)
     assert sys.getrefcount(marker) == before
     live = dt._core.memory()["arrays"]
