@@ -69,6 +69,15 @@ inline bool Machine::load(std::size_t i, PyObject* object) {
   return load_slowly(i, object);
 }
 
+/// The first run, and all runs where there is no machine code. A program that is run once is not compiled.
+bool Machine::run_interpreted() {
+  if (runs_ < 2 && ++runs_ == 2) {
+    fused_ = exec::Fused::make(runner_.home());
+    if (fused_) return run();
+  }
+  return runner_.run(1);
+}
+
 bool Machine::load_slowly(std::size_t i, PyObject* object) {
   if (!is_dlarray(object) && !PyFloat_Check(object) && !PyObject_HasAttrString(object, "__array__")) return false;
   PyObject* given = labels_of(object);
@@ -218,6 +227,10 @@ void bind_replay(py::module_& module) {
              py::arg("arguments") = py::none(), py::arg("fixed") = py::list(), py::arg("results") = py::none(),
              py::arg("result_labels") = py::list(),
              "The program as a callable on leaves; the rest says how the arguments of calls are laid out.");
+  module.def(
+      "kernels",
+      [](const py::object& replay) { return is_replay(replay.ptr()) ? machine_of(replay.ptr()).kernels() : 0; },
+      py::arg("replay"), "How many stretches of a replay are machine code by now.");
   module.def("missing", &missing, py::arg("replay"), "Outcomes of decisions up to the one without a path.");
 }
 

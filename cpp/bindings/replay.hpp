@@ -12,6 +12,7 @@
 #include <string>
 
 #include "bindings/layout.hpp"
+#include "dualtape/exec/fused.hpp"
 #include "dualtape/exec/runner.hpp"
 #include "dualtape/program/program.hpp"
 
@@ -31,7 +32,14 @@ class Machine {
   /// Loads an argument; false where it does not fit. Only what would have been traced in the same way fits: a number
   /// where a number was, an array of the same dtype, shape and labels where an array was.
   bool load(std::size_t i, PyObject* object);
-  bool run() { return runner_.run(1); }
+  /// False where a decision came out in a way that has not been traced.
+  bool run() {
+    if (fused_) {
+      fused_->run();
+      return true;
+    }
+    return run_interpreted();
+  }
   /// A new dlarray.
   PyObject* result(std::size_t i);
   /// The results for the arguments of a call, put together. Null, without an error, where the arguments do not fit, or
@@ -44,6 +52,7 @@ class Machine {
   std::size_t results() const { return results_.size(); }
   DType stored(std::size_t i) const { return runner_.result_dtype(i); }
   const Dims& shape(std::size_t i) const { return results_[i].shape; }
+  std::size_t kernels() const { return fused_ ? fused_->kernels() : 0; }
   int traverse(visitproc visit, void* arg) const;
 
  private:
@@ -57,11 +66,14 @@ class Machine {
     DType dtype = DType::f64;
     Dims shape;
   };
+  bool run_interpreted();
   bool load_slowly(std::size_t i, PyObject* object);
   PyObject* result_slowly(std::size_t i);
 
   std::shared_ptr<const program::Program> program_;
   exec::Runner runner_;
+  std::unique_ptr<exec::Fused> fused_;
+  int runs_ = 0;
   Description description_;
   std::vector<Input> inputs_;
   std::vector<Result> results_;

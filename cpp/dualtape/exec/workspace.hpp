@@ -36,7 +36,8 @@ struct Prepared {
 
 class Workspace {
  public:
-  /// For `capacity` lanes; with a capacity of 1 there is no lane axis at all. `shared`: use its shared values.
+  /// For `capacity` lanes; with a capacity of 1 there is no lane axis at all, and shared values lie behind the varying
+  /// ones. `shared`: use its shared values.
   Workspace(std::shared_ptr<const Code> code, std::int64_t capacity, Workspace* shared = nullptr);
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
@@ -51,7 +52,7 @@ class Workspace {
   }
   /// Where all varying values lie, each at its offset times the capacity, and the shared ones.
   char* varying() const { return static_cast<char*>(varying_.data()); }
-  char* shared() const { return static_cast<char*>(shared_.data()); }
+  char* shared() const { return static_cast<char*>(shared_.data()) + shared_at_; }
   /// Lanes from one element of a varying value to the next.
   std::int64_t stride() const { return capacity_; }
   /// Runs the instructions of a segment on the first `lanes` lanes (others may be computed too).
@@ -59,6 +60,10 @@ class Workspace {
   /// The same in two halves, for code of one segment: what the states need, and the tail.
   void run_head(std::int64_t lanes) { run(0, tail(), lanes); }
   void run_tail(std::int64_t lanes) { run(tail(), ranges_[0].second, lanes); }
+  /// Instructions `first` ... `last` - 1 of all segments in turn.
+  void run(std::uint32_t first, std::uint32_t last, std::int64_t lanes);
+  /// The memory of a value as an array, with the lane axis at the end where it has one.
+  Array array_of(ValueId id) const;
 
   /// Copies lanes of varying values from another workspace of the same code: lane k becomes its lane from[k].
   void take(const Workspace& other, std::span<const ValueId> values, std::span<const std::uint32_t> from);
@@ -79,14 +84,13 @@ class Workspace {
   };
   void prepare(const Instruction& instruction);
   std::uint32_t tail() const { return static_cast<std::uint32_t>(code_->tail); }
-  void run(std::uint32_t first, std::uint32_t last, std::int64_t lanes);
-  Array array_of(ValueId id) const;
   Array lane_operand(ValueId id, bool varying_result) const;
   void run_rule(const Prepared& prepared);
 
   std::shared_ptr<const Code> code_;
   std::int64_t capacity_;
   Buffer varying_, shared_;
+  std::int64_t shared_at_ = 0;  // where the shared values begin in their buffer
   std::vector<void*> pointers_;
   std::vector<Prepared> prepared_;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges_;  // of each segment in prepared_

@@ -58,6 +58,8 @@ class ShapedRule {
   virtual void forward_into(Array& out, std::span<const Array* const> operands, const Attributes& attributes) const;
   /// The result shares the memory of its one operand, as an executor may do for good.
   virtual bool is_view() const { return false; }
+  /// The elements of the result are elements of the operands, whatever their values, or zeros.
+  virtual bool only_moves() const { return is_view(); }
   /// Linear in all operands together: the tangent is the op itself on the tangents, and passes need no values.
   virtual bool linear() const { return true; }
   /// The cotangent of operand `i`, given the cotangent of the result. It may have the shape that broadcasting

@@ -145,6 +145,7 @@ struct SliceRule final : ShapedRule {
 
 struct UnsliceRule final : ShapedRule {
   std::string_view name() const override { return "unslice"; }
+  bool only_moves() const override { return true; }
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lane_slice(with_lanes(a, lanes), lanes);
   }
@@ -157,6 +158,7 @@ struct UnsliceRule final : ShapedRule {
 
 struct TakeRule final : ShapedRule {
   std::string_view name() const override { return "take"; }
+  bool only_moves() const override { return true; }
   std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t) const override {
     return behind_directions(a);
   }
@@ -195,6 +197,7 @@ std::vector<Var> with_zeros(const Call& call, std::span<const Var* const> tangen
 
 struct ConcatenateRule final : ShapedRule {
   std::string_view name() const override { return "concatenate"; }
+  bool only_moves() const override { return true; }
   void check(Operands in, const Attributes&) const override {
     if (in.empty()) check_count(*this, 0, 1);
   }
@@ -215,6 +218,7 @@ struct ConcatenateRule final : ShapedRule {
 
 struct WriteSliceRule final : ShapedRule {
   std::string_view name() const override { return "write_slice"; }
+  bool only_moves() const override { return true; }
   void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lane_slice(a, lanes);
@@ -250,6 +254,7 @@ Array last_writers(const Array& index, std::int64_t extent) {
 
 struct PutRule final : ShapedRule {
   std::string_view name() const override { return "put"; }
+  bool only_moves() const override { return true; }
   void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Array forward(Operands in, const Attributes& a) const override {
     Array out = in[0]->copy();
