@@ -51,6 +51,19 @@ class Layout {
   static PyObject* build(const Node*& at, Next&& next);
   template <class Leaf>
   static bool take(const Node*& at, PyObject* tree, Leaf&& leaf);
+  // Most children are leaves, which need no call.
+  template <class Next>
+  static PyObject* item(const Node*& at, Next&& next) {
+    if (at->kind != Kind::leaf) return build(at, next);
+    ++at;
+    return next();
+  }
+  template <class Leaf>
+  static bool take_item(const Node*& at, PyObject* tree, Leaf&& leaf) {
+    if (at->kind != Kind::leaf) return take(at, tree, leaf);
+    ++at;
+    return leaf(tree);
+  }
 
   std::vector<Node> nodes_;
   std::size_t leaves_ = 0;
@@ -66,19 +79,19 @@ PyObject* Layout::build(const Node*& at, Next&& next) {
       return next();
     case Kind::tuple: {
       Ref out(checked(PyTuple_New(count)));
-      for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(out.get(), i, build(at, next));
+      for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(out.get(), i, item(at, next));
       return out.release();
     }
     case Kind::list: {
       Ref out(checked(PyList_New(count)));
-      for (Py_ssize_t i = 0; i < count; ++i) PyList_SET_ITEM(out.get(), i, build(at, next));
+      for (Py_ssize_t i = 0; i < count; ++i) PyList_SET_ITEM(out.get(), i, item(at, next));
       return out.release();
     }
     case Kind::dict: {
       Ref out(checked(PyDict_New()));
       for (Py_ssize_t i = 0; i < count; ++i) {
-        Ref item(build(at, next));
-        if (PyDict_SetItem(out.get(), PyTuple_GET_ITEM(node.object, i), item.get()) < 0) throw PythonError{};
+        Ref value(item(at, next));
+        if (PyDict_SetItem(out.get(), PyTuple_GET_ITEM(node.object, i), value.get()) < 0) throw PythonError{};
       }
       return out.release();
     }
@@ -102,13 +115,13 @@ bool Layout::take(const Node*& at, PyObject* tree, Leaf&& leaf) {
     case Kind::tuple:
       if (!PyTuple_CheckExact(tree) || PyTuple_GET_SIZE(tree) != count) return false;
       for (Py_ssize_t i = 0; i < count; ++i) {
-        if (!take(at, PyTuple_GET_ITEM(tree, i), leaf)) return false;
+        if (!take_item(at, PyTuple_GET_ITEM(tree, i), leaf)) return false;
       }
       return true;
     case Kind::list:
       if (!PyList_CheckExact(tree)) return false;
       for (Py_ssize_t i = 0; i < count; ++i) {  // (a leaf may run Python, which may change the list)
-        if (PyList_GET_SIZE(tree) != count || !take(at, PyList_GET_ITEM(tree, i), leaf)) return false;
+        if (PyList_GET_SIZE(tree) != count || !take_item(at, PyList_GET_ITEM(tree, i), leaf)) return false;
       }
       return PyList_GET_SIZE(tree) == count;
     case Kind::dict:
@@ -116,7 +129,7 @@ bool Layout::take(const Node*& at, PyObject* tree, Leaf&& leaf) {
       for (Py_ssize_t i = 0; i < count; ++i) {
         PyObject* item = PyDict_GetItemWithError(tree, PyTuple_GET_ITEM(node.object, i));
         if (!item && PyErr_Occurred()) throw PythonError{};
-        if (!item || !take(at, item, leaf)) return false;
+        if (!item || !take_item(at, item, leaf)) return false;
       }
       return true;
     case Kind::none:
@@ -131,7 +144,7 @@ bool Layout::take_call(PyObject* const* args, Py_ssize_t count, PyObject* names,
   if (static_cast<Py_ssize_t>(at->count) != count) return false;
   ++at;
   for (Py_ssize_t i = 0; i < count; ++i) {
-    if (!take(at, args[i], leaf)) return false;
+    if (!take_item(at, args[i], leaf)) return false;
   }
   const Node& keywords = *at++;
   if (keywords.count != static_cast<std::uint32_t>(names ? PyTuple_GET_SIZE(names) : 0)) return false;

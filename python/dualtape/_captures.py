@@ -33,6 +33,7 @@ from dualtape._core import Checks, dlarray
 
 DEPTH = 10
 PACKAGE = __name__.partition(".")[0]
+FOLDER = __file__.removesuffix("_captures.py")
 SMALL = 1 << 20  # bytes of an ndarray that is copied to be compared
 
 
@@ -50,11 +51,16 @@ def is_users(function: Any) -> bool:
     """Whether a function is looked into: Python code that is neither ours nor a library's."""
     if not isinstance(function, types.FunctionType):
         return False
-    return not is_ours(function.__module__) and is_users_file(function.__code__.co_filename)
+    return not is_our_function(function) and is_users_file(function.__code__.co_filename)
 
 
 def is_ours(module: str | None) -> bool:
     return (module or "").partition(".")[0] == PACKAGE
+
+
+def is_our_function(function: types.FunctionType) -> bool:
+    """Whether a function is the package's, under whatever name: functools.wraps copies the module, too."""
+    return is_ours(function.__module__) or function.__code__.co_filename.startswith(FOLDER)
 
 
 def code_names(code: types.CodeType) -> Iterator[str]:
@@ -104,7 +110,7 @@ class Captures:
         self._seen.add(id(function))
         self._held.append(function)
         if not is_users(function):
-            if is_ours(function.__module__):  # grad(f), say: what was handed to us
+            if is_our_function(function):  # grad(f), say: what was handed to us
                 for cell in function.__closure__ or ():
                     if callable(inner := contents(cell)):
                         self._value("a function", inner, DEPTH)
