@@ -86,8 +86,10 @@ class Captures:
         self.tracked = False  # a dlarray among them is being differentiated
         self._held: list[Any] = []  # so that identities stay taken
         before = -1
-        while len(self.names) > before:  # a function that is found may name further attributes
+        self._by_name = True  # whether attributes were chosen by `names`
+        while self._by_name and len(self.names) > before:  # a function that is found may name further attributes
             before = len(self.names)
+            self._by_name = False
             self.checks.clear()
             self.functions.clear()
             self._seen: set[int] = set()
@@ -206,6 +208,7 @@ class Captures:
             elif home is value:
                 return
             self._no_others(label, value)
+        self._by_name = True
         for name, item in sorted(getattr(value, "__dict__", {}).items()):
             if name in self.names or is_special(name, item):
                 self._bound(f"{label}.{name}", vars(value), name, item, depth - 1)
@@ -224,6 +227,7 @@ class Captures:
             self.checks.call(label, lambda: names.isdisjoint(vars(value).keys() - present))
 
     def _class(self, label: str, home: type, depth: int) -> None:
+        self._by_name = True
         for name, item in sorted(vars(home).items()):
             if name in self.names or is_special(name, item):
                 if isinstance(item, (types.MemberDescriptorType, types.GetSetDescriptorType)):

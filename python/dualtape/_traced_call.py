@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from dualtape import _core
 from dualtape._core import DTypeError, TraceError, dlarray
+from dualtape._parameters import parameters_of
 from dualtape.tree import Structure, flatten, paths, unflatten
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ class Call(NamedTuple):
 
 def argument_names(function: Callable[..., Any], structure: Structure) -> list[str]:
     """Names for the leaves of (args, kwargs): parameters by their names, what is inside them by its path."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [p.name for p in parameters_of(function) or () if p.is_positional]
     out = []
     for path in paths(structure, ""):
         first, rest = path[3:].split("]", 1)  # behind [0] for args or [1] for kwargs: the number or name, and the path

@@ -239,7 +239,7 @@ class AcceleratedFunction(_core.Replayable):
         line = decisions[-1][3] if decisions else None
         self._note(f"traced along another path: a decision{where(line)} came out as {forced[-1]}")
         self._cache.retraces += 1
-        if core.memory()["paths"] > MOST_PATHS:
+        if core.paths() > MOST_PATHS:
             warnings.warn(
                 f"dlaccelerate: {self.__name__} has taken more than {MOST_PATHS} paths; a decision that comes out "
                 "differently in each call is better written with numpy.where; see explain().",
