@@ -420,6 +420,21 @@ def summary() -> dict[str, Any]:
             of_runs(swept(case, few, threads=1)),
             of_runs(swept(case, 2, compiled=False)),
         ]
+    out["calls"] = calls()
+    return out
+
+
+def calls() -> list[str]:
+    """Hashes of programs that are called again and again: the first call is interpreted in any case."""
+
+    def valley(x: Any) -> Any:
+        return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
+
+    out = []
+    for function, n in ((dt.value_and_grad(valley), 3), (dt.hessian(valley), 20), (dt.grad(valley), 1000)):
+        program = dt.trace(function, np.zeros(n))
+        results = [program(np.linspace(-1.5, k, n)) for k in range(4)]
+        out.append(digest(0, "", *map(np.asarray, leaves(results))))
     return out
 
 
@@ -453,7 +468,7 @@ def test_instruction_sets_and_executors(isa: str, executor: str, here: dict[str,
         }
     else:
         assert set(used.values()) == {"interpreter"}
-    assert there == {name: here[name] for name in CASES}
+    assert there == {name: here[name] for name in [*CASES, "calls"]}
 
 
 if __name__ == "__main__":

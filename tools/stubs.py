@@ -64,7 +64,9 @@ ATTRIBUTES = {  # of dlarray and Dual
     "size": "int",
     "tracked": "bool",
 }
-RETURNS = {  # of methods and functions, where it is not a dlarray (or, for a Dual, a Dual)
+RETURNS = {
+    "changed": "str | None",
+    "labels": "list[str]",  # of methods and functions, where it is not a dlarray (or, for a Dual, a Dual)
     "__array__": "NDArray[Any]",
     "__array_function__": "Any",
     "__array_ufunc__": "Any",
@@ -97,6 +99,8 @@ RETURNS = {  # of methods and functions, where it is not a dlarray (or, for a Du
     "stop_gradient": "Any",
     "tolist": "Any",
 }
+VARIABLES = {"_direct": "bool", "_latest": "Latest", "calls": "int", "hits": "int"}  # attributes to assign to
+NOTHING = {"Checks", "Latest"}  # classes whose other methods return nothing
 IS_BASE = 1 << 10  # Py_TPFLAGS_BASETYPE
 COMPARISONS = {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"}
 PYBIND_TYPES = {  # as pybind11 spells them
@@ -161,7 +165,7 @@ def function(name: str, value: Any, owner: str | None = None) -> str:
         return f"{indent}def {name}{text}: ..."
     fallback = "self, *args: Any, **kwargs: Any" if owner else "*args: Any, **kwargs: Any"
     parameters = signature(value, name) or fallback
-    default = "dlarray" if owner in (None, "dlarray") else owner
+    default = "dlarray" if owner in (None, "dlarray") else "None" if owner in NOTHING else owner
     result = RETURNS.get(name, "Any" if name in COMPARISONS and owner != "dlarray" else default)
     # object's own comparison returns bool; an array's returns an array
     comment = "  # type: ignore[override]" if name in ("__eq__", "__ne__") and owner == "dlarray" else ""
@@ -175,13 +179,16 @@ def is_pybind(cls: type) -> bool:
 def members(cls: type) -> Iterator[str]:
     """The definitions of a class."""
     # __buffer__ has a name from Python 3.12 on, and the stub is the same for all versions
-    skipped = {"__doc__", "__module__", "__new__", "__getattribute__", "__dict__", "__weakref__", "__buffer__"}
+    skipped = {"__doc__", "__module__", "__new__", "__getattribute__", "__dict__", "__weakref__", "__buffer__",
+               "__init_subclass__"}  # fmt: skip
     attributes, methods = [], []
     for name, value in sorted(vars(cls).items()):
         if name in skipped or "pybind11" in name:
             continue
         if value is None:
             attributes.append(f"    {name}: ClassVar[None]  # type: ignore[assignment]")
+        elif name in VARIABLES:
+            attributes.append(f"    {name}: {VARIABLES[name]}")
         elif type(value).__name__ in ("getset_descriptor", "property"):
             kind = ATTRIBUTES.get(name, "Any")
             methods.append(f"    @property\n    def {name}(self) -> {kind}: ...")

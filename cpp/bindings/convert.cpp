@@ -176,6 +176,7 @@ Var operand(const char* op, PyObject* object, bool* weak, bool* foreign) {
 }
 
 Array array_from(const char* op, PyObject* object, PyObject* dtype) {
+  if (PyFloat_CheckExact(object) && !dtype) return Array(PyFloat_AS_DOUBLE(object));
   // Python's numbers are literals: they become float64, as in MATLAB, whatever NumPy would choose.
   const bool literal = !has_attribute(object, "dtype") && !PyBool_Check(object);
   py::array array = as_ndarray(op, object);

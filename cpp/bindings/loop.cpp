@@ -25,7 +25,14 @@ using loop::Settings;
 using loop::Source;
 using loop::Stop;
 
-Array own(const char* what, const py::handle& object) { return array_from(what, object.ptr()).as_contiguous(); }
+/// An array that nobody else writes to. (Whoever assigns to a dlarray whose value is held assigns to a copy.)
+Array own(const char* what, const py::handle& object) {
+  if (is_dlarray(object.ptr())) {
+    const Var& var = var_of(object.ptr());
+    if (!var.is_dual() && !var.has_node() && !var.value().trace()) return var.value().as_contiguous();
+  }
+  return array_from(what, object.ptr()).as_contiguous();
+}
 
 Source source_from(const py::tuple& item) {
   static const std::map<std::string, Source::Kind> kinds = {
@@ -47,8 +54,10 @@ Array absent(DType dtype, const Dims& shape) {
 /// The memory of an array with at least one axis, as an ndarray that may be written to.
 py::object writable_numpy(const Array& value) {
   std::vector<py::ssize_t> shape(value.shape().begin(), value.shape().end());
-  const py::dtype dtype = py::reinterpret_steal<py::dtype>(
-      checked(PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(value.dtype()))));
+  static std::map<DType, PyObject*> known;  // for the life of the interpreter
+  PyObject*& entry = known[value.dtype()];
+  if (!entry) entry = checked(PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(value.dtype())));
+  const auto dtype = py::reinterpret_borrow<py::dtype>(entry);
   const py::capsule owner(new Array(value), [](void* array) { delete static_cast<Array*>(array); });
   return py::array(dtype, shape, {}, value.raw_data(), owner);
 }
@@ -232,7 +241,7 @@ py::array batch_rows(std::int64_t rows, std::int64_t size, const py::object& shu
 /// The bytes of a program whose lines are all the same: what it computes, wherever its source has moved to.
 py::bytes without_lines(const PyProgram& self) {
   program::Graph graph = self.program->recorded();
-  for (program::Line& line : graph.lines) line = {};
+  graph.lines.forget();
   return py::bytes(program::Program(std::move(graph), self.program->contraction()).save());
 }
 

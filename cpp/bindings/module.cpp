@@ -60,7 +60,10 @@ PYBIND11_MODULE(_core, module, py::mod_gil_used()) {
   bind_dual(module);
   bind_optim(module);
   bind_program(module);
+  bind_checks(module);
   bind_replay(module);
+  bind_replayable(module);
+  bind_bound(module);
   bind_loop(module);
   bind_random(module);
   module.def("build_info", &build_info, "How the core was built and what it uses.");

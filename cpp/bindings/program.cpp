@@ -5,6 +5,8 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "bindings/dlarray.hpp"
 #include "dualtape/base/error.hpp"
 
@@ -153,16 +155,19 @@ py::list guards(const PyProgram& self) {
   return out;
 }
 
+std::int64_t paths(const PyProgram& self) {
+  const std::vector<program::Segment>& segments = self.program->graph().segments;
+  return std::count_if(segments.begin(), segments.end(), [](const program::Segment& at) { return at.is_leaf(); });
+}
+
 py::dict memory(const PyProgram& self) {
   const exec::Code& code = *self.program->part().code;
   std::int64_t instructions = 0;
   for (const exec::Segment& segment : code.segments)
     instructions += static_cast<std::int64_t>(segment.instructions.size());
-  std::int64_t leaves = 0;
-  for (const program::Segment& segment : self.program->graph().segments) leaves += segment.is_leaf();
   py::dict out;
   out["instructions"] = instructions;
-  out["paths"] = leaves;
+  out["paths"] = paths(self);
   out["values"] = code.values.size();
   out["bytes_per_lane"] = code.per_lane;
   out["shared_bytes"] = code.shared;
@@ -213,6 +218,7 @@ void bind_program(py::module_& module) {
       .def("guards", &guards, "(node, kind, outcomes, line) of each decision.")
       .def("inputs", &inputs, "(name, dtype, shape, weak) of each input.")
       .def("results", &results, "(dtype, shape) of each result.")
+      .def("paths", &paths, "How many ways through its decisions there are.")
       .def("memory", &memory, "Sizes: instructions, paths, values and bytes.");
   module.def(
       "load_program", [](const py::bytes& bytes) { return PyProgram{Program::load(std::string_view(bytes))}; },
@@ -232,15 +238,17 @@ void bind_program(py::module_& module) {
       "is_weak", [](const py::object& x) { return is_dlarray(x.ptr()) && var_of(x.ptr()).value().weak(); },
       py::arg("x"), "Whether a dlarray stands for a Python number.");
   module.def(
-      "value_mark",
-      [](const py::object& x) -> py::object {
-        const Array& value = var_of(x.ptr()).value();
-        if (value.is_scalar()) return py::float_(value.scalar());
-        return py::make_tuple(reinterpret_cast<std::uintptr_t>(value.buffer().data()), value.offset());
+      "own_bytes",
+      [](const py::object& x, const py::type& type) {
+        const auto* base = reinterpret_cast<const PyTypeObject*>(type.ptr());
+        if (!py::isinstance(x, type) || base->tp_itemsize) throw DTypeError("own_bytes: x must be of the type.");
+        const auto first = static_cast<Py_ssize_t>(sizeof(PyObject));
+        return py::bytes(reinterpret_cast<const char*>(x.ptr()) + first,
+                         static_cast<std::size_t>(std::max(base->tp_basicsize - first, Py_ssize_t{0})));
       },
-      py::arg("x"), "What changes when a dlarray gets another value, while somebody holds the old one.");
-  module.def(
-      "is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
+      py::arg("x"), py::arg("type"),
+      "The memory that an object has as one of a type: whether its state has changed, without asking for it.");
+  module.def("is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
   module.def(
       "user_line",
       [] {

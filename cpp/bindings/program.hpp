@@ -15,8 +15,11 @@ struct PyProgram {
   std::shared_ptr<const program::Program> program;
 };
 
+void bind_checks(pybind11::module_& module);
 void bind_program(pybind11::module_& module);
 void bind_replay(pybind11::module_& module);
+void bind_replayable(pybind11::module_& module);
+void bind_bound(pybind11::module_& module);
 void bind_loop(pybind11::module_& module);
 void bind_random(pybind11::module_& module);
 

@@ -29,14 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from dualtape import _core
-from dualtape._core import dlarray, stop_gradient
+from dualtape._core import Checks, dlarray
 
 DEPTH = 10
 PACKAGE = __name__.partition(".")[0]
+FOLDER = __file__.removesuffix("_captures.py")
 SMALL = 1 << 20  # bytes of an ndarray that is copied to be compared
-
-Check = Callable[[], bool]  # True while nothing has changed
 
 
 def is_users_file(file: str | None) -> bool:
@@ -53,11 +51,16 @@ def is_users(function: Any) -> bool:
     """Whether a function is looked into: Python code that is neither ours nor a library's."""
     if not isinstance(function, types.FunctionType):
         return False
-    return not is_ours(function.__module__) and is_users_file(function.__code__.co_filename)
+    return not is_our_function(function) and is_users_file(function.__code__.co_filename)
 
 
 def is_ours(module: str | None) -> bool:
     return (module or "").partition(".")[0] == PACKAGE
+
+
+def is_our_function(function: types.FunctionType) -> bool:
+    """Whether a function is the package's, under whatever name: functools.wraps copies the module, too."""
+    return is_ours(function.__module__) or function.__code__.co_filename.startswith(FOLDER)
 
 
 def code_names(code: types.CodeType) -> Iterator[str]:
@@ -77,14 +80,16 @@ class Captures:
 
     def __init__(self, function: Callable[..., Any], watching: bool = False, others: tuple[Any, ...] = ()) -> None:
         self.watching = watching
-        self.checks: list[tuple[str, Check]] = []
+        self.checks = Checks()
         self.names: set[str] = set()
         self.functions: list[types.FunctionType] = []  # of the user
         self.tracked = False  # a dlarray among them is being differentiated
         self._held: list[Any] = []  # so that identities stay taken
         before = -1
-        while len(self.names) > before:  # a function that is found may name further attributes
+        self._by_name = True  # whether attributes were chosen by `names`
+        while self._by_name and len(self.names) > before:  # a function that is found may name further attributes
             before = len(self.names)
+            self._by_name = False
             self.checks.clear()
             self.functions.clear()
             self._seen: set[int] = set()
@@ -94,10 +99,7 @@ class Captures:
 
     def changed(self) -> str | None:
         """The name of something that has changed, or None."""
-        for name, same in self.checks:
-            if not same():
-                return name
-        return None
+        return self.checks.changed()
 
     # ---- finding ----------------------------------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class Captures:
         self._seen.add(id(function))
         self._held.append(function)
         if not is_users(function):
-            if is_ours(function.__module__):  # grad(f), say: what was handed to us
+            if is_our_function(function):  # grad(f), say: what was handed to us
                 for cell in function.__closure__ or ():
                     if callable(inner := contents(cell)):
                         self._value("a function", inner, DEPTH)
@@ -119,20 +121,16 @@ class Captures:
         code, defaults, by_name = function.__code__, function.__defaults__, function.__kwdefaults__
         names = set(code_names(code))
         self.names |= names
-        self._add(
-            f"the code of {function.__name__}",
-            lambda: function.__code__ is code and function.__defaults__ is defaults,
-        )
+        self.checks.code(f"the code of {function.__name__}", function)
         scope = function.__globals__
-        for name in sorted(names):
-            if name in scope:
-                self._bound(f"global {name!r}", scope, name, scope[name], DEPTH)
+        for name in sorted(name for name in names if name in scope):
+            self._bound(f"global {name!r}", scope, name, scope[name], DEPTH)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             value = contents(cell)
             if value is MISSING:  # not filled yet
                 continue
             label = f"{name!r} (a variable around {function.__name__})"
-            self._add(label, lambda c=cell, v=value: contents(c) is v or same_number(contents(c), v))  # type: ignore[misc]
+            self.checks.cell(label, cell, value)
             self._value(label, value, DEPTH)
         for value in (*(defaults or ()), *(by_name or {}).values()):
             self._value(f"a default of {function.__name__}", value, DEPTH)
@@ -140,7 +138,7 @@ class Captures:
     def _bound(self, label: str, scope: Any, name: Any, value: Any, depth: int) -> None:
         """A value under a name or key of a dict."""
         if not isinstance(value, types.ModuleType):
-            self._add(label, lambda: (now := scope.get(name, MISSING)) is value or same_number(now, value))
+            self.checks.entry(label, scope, name, value)
         self._value(label, value, depth)
 
     def _value(self, label: str, value: Any, depth: int) -> None:
@@ -158,21 +156,23 @@ class Captures:
         elif isinstance(value, np.ndarray):
             self._ndarray(label, value)
         elif isinstance(value, dict):
-            keys = list(value)
-            self._add(label, lambda: list(value)[: len(keys)] == keys if self.watching else list(value) == keys)
+            if self.watching:
+                keys = list(value)
+                self.checks.call(label, lambda: list(value)[: len(keys)] == keys)
+            else:
+                self.checks.keys(label, value)
             for key, item in list(value.items()):
                 self._bound(f"{label}[{key!r}]", value, key, item, depth - 1)
         elif isinstance(value, (list, tuple, deque)):
-            length = len(value)
-            self._add(label, lambda: len(value) == length)
+            self.checks.length(label, value)
             for number, item in enumerate(value):
                 inner = f"{label}[{number}]"
                 if not isinstance(value, tuple):
-                    self._add(inner, lambda n=number, v=item: value[n] is v or same_number(value[n], v))  # type: ignore[misc]
+                    self.checks.item(inner, value, number)
                 self._value(inner, item, depth - 1)
         elif isinstance(value, (set, frozenset)):
             items = frozenset(value)
-            self._add(label, lambda: items <= value if self.watching else items == value)
+            self.checks.call(label, lambda: items <= value if self.watching else items == value)
         elif isinstance(value, functools.partial):
             for part in (value.func, value.args, value.keywords):
                 self._value(label, part, depth)
@@ -186,9 +186,7 @@ class Captures:
 
     def _dlarray(self, label: str, value: dlarray) -> None:
         self.tracked = self.tracked or value.tracked
-        mark = _core.value_mark(value)
-        self._held.append(stop_gradient(value))  # whoever writes writes to a copy
-        self._add(label, lambda: (now := _core.value_mark(value)) == mark or same_number(now, mark))
+        self.checks.dlarray(label, value)
 
     def _object(self, label: str, value: Any, depth: int) -> None:
         """The attributes of an object, class or module that the code mentions, and the code of its methods."""
@@ -210,14 +208,15 @@ class Captures:
             elif home is value:
                 return
             self._no_others(label, value)
+        self._by_name = True
         for name, item in sorted(getattr(value, "__dict__", {}).items()):
             if name in self.names or is_special(name, item):
                 self._bound(f"{label}.{name}", vars(value), name, item, depth - 1)
         for name in slots(kind):
             if name in self.names and (item := getattr(value, name, MISSING)) is not MISSING:
-                self._add(
+                self.checks.call(
                     f"{label}.{name}",
-                    lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),  # type: ignore[misc]
+                    lambda n=name, v=item: (now := getattr(value, n, MISSING)) is v or same_number(now, v),
                 )
                 self._value(f"{label}.{name}", item, depth - 1)
 
@@ -225,9 +224,10 @@ class Captures:
         """No further attribute that the code names, which would hide one of the class."""
         if not self.watching and hasattr(value, "__dict__"):
             names, present = self.names, frozenset(vars(value))
-            self._add(label, lambda: names.isdisjoint(vars(value).keys() - present))
+            self.checks.call(label, lambda: names.isdisjoint(vars(value).keys() - present))
 
     def _class(self, label: str, home: type, depth: int) -> None:
+        self._by_name = True
         for name, item in sorted(vars(home).items()):
             if name in self.names or is_special(name, item):
                 if isinstance(item, (types.MemberDescriptorType, types.GetSetDescriptorType)):
@@ -242,26 +242,23 @@ class Captures:
         if self.watching:
             if array.nbytes <= SMALL and array.dtype != object:
                 before = array.tobytes()
-                self._add(label, lambda: array.tobytes() == before)
+                self.checks.call(label, lambda: array.tobytes() == before)
             return
         chain = [array]
         while isinstance(chain[-1].base, np.ndarray):
             chain.append(chain[-1].base)
         if chain[-1].base is not None or not chain[-1].flags.owndata:
             copy = array.copy()  # memory of somebody else, which nobody can freeze
-            self._add(label, lambda: array.shape == copy.shape and array.tobytes() == copy.tobytes())
+            self.checks.call(label, lambda: array.shape == copy.shape and array.tobytes() == copy.tobytes())
             return
         for link in chain:
             link.flags.writeable = False
-        self._add(label, lambda: not any(link.flags.writeable for link in chain))
+        self.checks.readonly(label, chain)
 
     def _generator(self, label: str, value: Any) -> None:
         if self.watching and (is_random(value) or hasattr(value, "bit_generator") or "get_state" in dir(value)):
             before = state_of(value)
-            self._add(f"{RANDOM}{label}", lambda: state_of(value) == before)
-
-    def _add(self, label: str, check: Check) -> None:
-        self.checks.append((label, check))
+            self.checks.call(f"{RANDOM}{label}", lambda: state_of(value) == before)
 
 
 MISSING: Any = object()

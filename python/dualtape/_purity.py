@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from dualtape._captures import RANDOM, Captures, is_users, state_of
-from dualtape._core import TraceError
+from dualtape._core import TraceError, own_bytes
 
 WRITES = {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF"}
 MAKERS = {"default_rng", "RandomState", "Random", "SystemRandom"}
@@ -176,9 +176,7 @@ class purity:
                     f"{self.function.__code__.co_filename}:{made[1]}); a program would repeat those of its trace; use "
                     "dualtape.random in a loop or sweep, or draw outside and pass the numbers in."
                 )
-        import random  # here, since importing dualtape should stay quick
-
-        self.python = random.getstate()
+        self.python = python_state()
         self.theirs = global_state()
         self.ours = own_state()
         return self
@@ -189,7 +187,7 @@ class purity:
         import random
 
         for library, module, same in (
-            ("Python's random", random, random.getstate() == self.python),
+            ("Python's random", random, python_state() == self.python),
             ("numpy.random", sys.modules.get("numpy.random"), global_state() == self.theirs),
         ):
             # (Other threads draw from the same generators.)
@@ -221,6 +219,15 @@ class purity:
             f"{self.where}: random numbers were drawn from {what}{self._at(name)}; a program would repeat the same "
             "numbers in every run; use dualtape.random in a loop or sweep, or draw outside and pass the numbers in."
         )
+
+
+def python_state() -> Any:
+    """The state of Python's global generator: as bytes, since getstate makes 625 numbers of it."""
+    import random  # here, since importing dualtape should stay quick
+
+    generator: Any = random._inst
+    base: Any = random.Random.__base__
+    return own_bytes(generator, base), generator.gauss_next
 
 
 def global_state() -> Any:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from dualtape import _core
 from dualtape._core import DTypeError, TraceError, dlarray
+from dualtape._parameters import parameters_of
 from dualtape.tree import Structure, flatten, paths, unflatten
 
 if TYPE_CHECKING:
@@ -45,11 +44,7 @@ class Call(NamedTuple):
 
 def argument_names(function: Callable[..., Any], structure: Structure) -> list[str]:
     """Names for the leaves of (args, kwargs): parameters by their names, what is inside them by its path."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [p.name for p in parameters_of(function) or () if p.is_positional]
     out = []
     for path in paths(structure, ""):
         first, rest = path[3:].split("]", 1)  # behind [0] for args or [1] for kwargs: the number or name, and the path
@@ -58,35 +53,6 @@ def argument_names(function: Callable[..., Any], structure: Structure) -> list[s
         name = key.strip("'") if number < 0 else positional[number] if number < len(positional) else f"args[{number}]"
         out.append(name + rest)
     return out
-
-
-def builder(structure: Structure) -> Callable[[Any], Any] | None:
-    """A function that puts a tuple of leaves into a structure, written out, since a replay takes less than a walk.
-
-    None for structures with other containers than tuples, lists, dicts and None.
-    """
-    numbers = itertools.count()
-
-    def text(part: Structure) -> str:
-        if part.num_leaves == 1 and not part.children:
-            return f"r[{next(numbers)}]"
-        example = unflatten(part, [0.0] * part.num_leaves)
-        inside = [text(child) for child in part.children]
-        if type(example) is tuple:
-            return f"({', '.join(inside)}{',' if len(inside) == 1 else ''})"
-        if type(example) is list:
-            return f"[{', '.join(inside)}]"
-        if type(example) is dict and all(type(key) is str for key in example):
-            return f"{{{', '.join(f'{key!r}: {item}' for key, item in zip(example, inside, strict=True))}}}"
-        if example is None:
-            return "None"
-        raise LookupError
-
-    try:
-        built: Callable[[Any], Any] = eval(f"lambda r: {text(structure)}", {})
-    except (LookupError, SyntaxError, MemoryError, RecursionError):  # or too deep for the parser
-        return None
-    return built
 
 
 def trace_call(
@@ -155,31 +121,17 @@ def check_results(before: Call, after: Call) -> None:
 class Replayer:
     """A core program with its calling convention; what Program and dlaccelerate call."""
 
-    __slots__ = ("build", "call", "core", "direct", "labelled", "places", "replay", "simple")
+    __slots__ = ("call", "core", "places", "replay")
 
     def __init__(self, core: Any, call: Call) -> None:
         self.core, self.call = core, call
-        self.replay = _core.make_replay(core, call.dims)
+        self.replay = _core.make_replay(core, call.dims, call.structure, call.static, call.out, call.labels)
         taken = {place for place, _ in call.static}
         self.places = [i for i in range(call.structure.num_leaves) if i not in taken]
-        args = call.structure.children[0]
-        keywords = call.structure.children[1].num_leaves
-        flat = args.flat if args.children else True
-        #: arguments can be handed on as they are
-        self.direct = flat and not keywords and not call.static
-        self.labelled = any(label is not None for label in call.labels)
-        self.build = builder(call.out)
-        #: results need nothing but to be put together
-        self.simple = self.build is not None and not self.labelled
 
-    def finish(self, results: Any) -> Any:
+    def finish(self, results: tuple[dlarray, ...]) -> Any:
         """The results of a replay as the function returns them."""
-        if self.labelled:
-            results = [
-                leaf if label is None else _core.with_labels(leaf, label)
-                for leaf, label in zip(results, self.call.labels, strict=True)
-            ]
-        return self.build(results) if self.build else unflatten(self.call.out, list(results))
+        return unflatten(self.call.out, results)
 
     def operands(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any] | None:
         """The operands among arguments; None where the arguments are laid out otherwise."""

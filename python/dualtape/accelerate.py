@@ -40,14 +40,13 @@ class Entry:
         self.replayer, self.captures = replayer, captures
 
 
-class Cache:
+class Cache(_core.Latest):
     """The traces of one function; wrappers of the same function share it."""
 
     def __init__(self, owner: Any = None) -> None:
         self.owner = owner  # a weak reference to the function
         self.entries: OrderedDict[Any, Entry] = OrderedDict()
-        self.last: Entry | None = None
-        self.calls = self.hits = self.retraces = 0
+        self.retraces = 0
         self.log: deque[str] = deque(maxlen=MOST_NOTES)
 
 
@@ -94,7 +93,7 @@ def is_simple(leaf: Any) -> bool:
     return leaf is None or isinstance(leaf, (bool, int, str, bytes, np.integer, np.bool_))
 
 
-class AcceleratedFunction:
+class AcceleratedFunction(_core.Replayable):
     """A function with a cache of traces; made by :func:`dlaccelerate`.
 
     Attributes
@@ -122,7 +121,7 @@ class AcceleratedFunction:
         self.cache_size = cache_size
         self.check_mode = "none"
         self.check_tolerance = 1e-4
-        self._cache = cache_of(function)
+        self._cache = self._latest = cache_of(function)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "enabled" and not isinstance(value, bool):
@@ -134,6 +133,10 @@ class AcceleratedFunction:
         if name == "check_mode" and value not in ("none", "tolerance"):
             raise ValueError(f'dlaccelerate: check_mode must be "none" or "tolerance"; got {value!r}.')
         object.__setattr__(self, name, value)
+        if name in ("enabled", "check_mode"):
+            settings = vars(self)
+            direct = settings["enabled"] and settings.get("check_mode", "none") == "none"
+            object.__setattr__(self, "_direct", direct)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a decorator of methods: bound ones share nothing."""
@@ -141,23 +144,8 @@ class AcceleratedFunction:
 
     # ---- calling ----------------------------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        cache = self._cache
-        entry = cache.last
-        if entry is not None and entry.replayer.direct and not kwargs and self.enabled and self.check_mode == "none":
-            for _, same in entry.captures.checks:
-                if not same():
-                    break
-            else:
-                results = entry.replayer.replay(*args)
-                if type(results) is tuple:
-                    cache.calls += 1
-                    cache.hits += 1
-                    replayer = entry.replayer
-                    return replayer.build(results) if replayer.simple else replayer.finish(results)  # type: ignore[misc]
-        return self._call_slowly(args, kwargs)
-
     def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that the last trace has not answered: __call__ of the base asks it (cpp/bindings/replayable.cpp)."""
         leaves, structure = flatten((args, kwargs))
         nested = _core.is_tracing() or any(isinstance(leaf, dlarray) and leaf.tracked for leaf in leaves)
         if not self.enabled or nested:
@@ -176,7 +164,11 @@ class AcceleratedFunction:
         else:
             cache.entries.move_to_end(key)
             results = self._replay(key, entry, args, kwargs)
-        cache.last = cache.entries.get(key)
+        entry = cache.entries.get(key)
+        if entry is None:
+            cache.set()
+        else:
+            cache.set(entry.replayer.replay, entry.captures.checks)
         if self.check_mode == "tolerance":
             self._compare(results, args, kwargs)
         return results
@@ -247,12 +239,12 @@ class AcceleratedFunction:
         line = decisions[-1][3] if decisions else None
         self._note(f"traced along another path: a decision{where(line)} came out as {forced[-1]}")
         self._cache.retraces += 1
-        if core.memory()["paths"] > MOST_PATHS:
+        if core.paths() > MOST_PATHS:
             warnings.warn(
                 f"dlaccelerate: {self.__name__} has taken more than {MOST_PATHS} paths; a decision that comes out "
                 "differently in each call is better written with numpy.where; see explain().",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         grown = Entry(Replayer(core, call), entry.captures)
         self._cache.entries[key] = grown
@@ -267,7 +259,7 @@ class AcceleratedFunction:
                     f"dlaccelerate: {path} of {self.__name__} differs from that of the function itself by "
                     f"{np.max(np.abs(x - y)):.3g}, more than check_tolerance allows.",
                     RuntimeWarning,
-                    stacklevel=4,
+                    stacklevel=3,
                 )
 
     # ---- looking ----------------------------------------------------------------------------------------------
@@ -294,7 +286,7 @@ class AcceleratedFunction:
         """Forget all traces and counts."""
         cache = self._cache
         cache.entries.clear()
-        cache.last = None
+        cache.set()
         cache.calls = cache.hits = cache.retraces = 0
         cache.log.clear()
 
@@ -317,7 +309,7 @@ class AcceleratedFunction:
             lines.append(f"  a program of {memory['instructions']} instructions and {memory['paths']} paths")
             for _, kind, outcomes, line in entry.replayer.core.guards():
                 lines.append(f"    decides{where(line)}, {kind}, seen: {', '.join(map(str, outcomes))}")
-            watched = [name for name, _ in entry.captures.checks if not name.startswith("the code of")]
+            watched = [name for name in entry.captures.checks.labels() if not name.startswith("the code of")]
             if watched:
                 lines.append(f"    relies on {', '.join(dict.fromkeys(watched))}")
         return "\n".join(lines)

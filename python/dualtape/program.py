@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Program", "trace"]
 
 
-class Program:
+class Program(_core.Replayable):
     """A traced function: immutable instructions that run without Python.
 
     Call it like the function. Floats and arrays among the arguments are operands, other arguments (integers, strings,
@@ -58,23 +58,24 @@ class Program:
     ) -> None:
         self._function = function
         self._captures = captures
+        self._latest = _core.Latest()
         self._take(core, call)
 
     def _take(self, core: Any, call: Call) -> None:
         self._core, self._call = core, call
         self._replayer = Replayer(core, call)
+        self._latest.set(self._replayer.replay)
 
     # ---- calling ----------------------------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        replayer = self._replayer
-        if replayer.direct and not kwargs:
-            results = replayer.replay(*args)
-            if type(results) is tuple:
-                return replayer.build(results) if replayer.simple else replayer.finish(results)  # type: ignore[misc]
-        return self._call_slowly(args, kwargs)
+    @property
+    def __signature__(self) -> Any:
+        import inspect  # here, since importing dualtape should stay quick
+
+        return inspect.signature(lambda *args, **kwargs: None)
 
     def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that the replay has not answered: __call__ of the base begins in C++ (cpp/bindings/replayable.cpp)."""
         operands = self._replayer.operands(args, kwargs)
         if operands is None:
             raise ValueError(

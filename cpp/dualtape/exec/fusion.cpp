@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "dualtape/exec/expansion.hpp"
 #include "dualtape/exec/workspace.hpp"
 #include "dualtape/machine/body.hpp"
 
@@ -17,6 +18,9 @@ using machine::LineId;
 using machine::Recorder;
 
 constexpr std::size_t kMostLines = 300;         // of a stretch: more would not fit into the registers anyway
+constexpr std::int64_t kMostExpanded = 4000;    // lines of single numbers
+constexpr std::int64_t kDispatch = 15;          // lines that an instruction costs by itself, when it is interpreted
+constexpr std::size_t kMostCompared = 4000;     // values, to find out whether one has its memory for itself
 constexpr std::int64_t kShortestRow = 8;        // numbers
 constexpr std::int64_t kMostPlaces = 1 << 15;   // of all rows
 constexpr std::int64_t kFurthest = 0x7fff0000;  // that an instruction reaches
@@ -37,15 +41,16 @@ class Finder {
         code_(workspace.code()),
         fewest_(fewest),
         many_(workspace.capacity() > 1),
-        used_(code_.values.size(), 0) {
-    for (const Segment& segment : code_.segments) {
-      for (const Instruction& instruction : segment.instructions) {
-        for (ValueId id : instruction.operands) use(id);
+        uses_(code_.values.size()) {
+    for (std::uint32_t number = 0; number < code_.segments.size(); ++number) {
+      const Segment& segment = code_.segments[number];
+      for (std::uint32_t at = 0; at < segment.instructions.size(); ++at) {
+        for (ValueId id : segment.instructions[at].operands) use(id, number, at);
       }
-      if (segment.decision != kNone) use(segment.decision);
-      for (ValueId id : segment.results) use(id);
+      if (segment.decision != kNone) use(segment.decision, kNone, 0);
+      for (ValueId id : segment.results) use(id, kNone, 0);
     }
-    for (const auto& [from, to] : code_.moves) use(from), use(to);
+    for (const auto& [from, to] : code_.moves) use(from, kNone, 0), use(to, kNone, 0);
   }
 
   std::vector<Stretch> all() {
@@ -55,7 +60,8 @@ class Finder {
       const auto tail = static_cast<std::uint32_t>(s == 0 && code_.segments.size() == 1 ? code_.tail : count);
       for (const auto& [begin, end] : {std::pair{0u, tail}, std::pair{tail, count}}) {
         for (std::uint32_t i = begin; i < end;) {
-          std::optional<Stretch> stretch = from(s, i, end);
+          std::optional<Stretch> stretch = many_ ? std::nullopt : numbers(s, i, end);
+          if (!stretch) stretch = loop(s, i, end);
           i = stretch ? stretch->last : i + 1;
           if (stretch) out.push_back(std::move(*stretch));
         }
@@ -65,12 +71,79 @@ class Finder {
   }
 
  private:
-  void use(ValueId id) {
-    for (; id != kNone; id = code_.values[id].view_of) ++used_[id];
+  /// Where a value, or a view of it, is read last; `anywhere`: in several segments, or not by an instruction.
+  struct Use {
+    std::uint32_t segment = kNone, last = 0;
+    bool anywhere = false;
+  };
+  void use(ValueId id, std::uint32_t segment, std::uint32_t at) {
+    for (; id != kNone; id = code_.values[id].view_of) {
+      Use& use = uses_[id];
+      use.anywhere = use.anywhere || segment == kNone || (use.segment != kNone && use.segment != segment);
+      use.segment = segment;
+      use.last = std::max(use.last, at);
+    }
+  }
+  /// Whether others than the instructions of a stretch read what one of them computes.
+  bool is_kept(ValueId id, std::uint32_t segment, std::uint32_t last) const {
+    const Use& use = uses_[id];
+    return use.anywhere || (use.segment != kNone && (use.segment != segment || use.last >= last));
   }
 
-  /// The stretch that begins with instruction `first` of a segment and ends before `end`.
-  std::optional<Stretch> from(std::uint32_t segment, std::uint32_t first, std::uint32_t end) {
+  /// As single numbers, from instruction `first` of a segment on, where that is fewer than the vectors would be.
+  std::optional<Stretch> numbers(std::uint32_t segment, std::uint32_t first, std::uint32_t end) {
+    const std::vector<Instruction>& instructions = code_.segments[segment].instructions;
+    const DType dtype = code_.values[instructions[first].out].dtype;
+    if (!array::is_float(dtype)) return std::nullopt;
+    Expansion expansion(workspace_, dtype);
+    std::uint32_t last = first;
+    std::int64_t cost = 0;
+    for (; last < end && expansion.add(instructions[last]); ++last) {
+      cost += kDispatch + code_.values[instructions[last].out].size / machine::vector_width(dtype == DType::f32);
+    }
+    if (last < first + 2) return std::nullopt;
+    std::vector<Expansion::Wanted> wanted;
+    for (std::uint32_t at = first; at < last; ++at) {
+      const ValueId out = instructions[at].out;
+      if (is_kept(out, segment, last)) wanted.push_back({out, is_alone(out, segment, first, last)});
+    }
+    const std::int64_t most = std::min(2 * cost, kMostExpanded);
+    std::optional<Expansion::Result> found = expansion.body(wanted, static_cast<std::size_t>(most));
+    if (!found) return std::nullopt;
+    Stretch out;
+    out.segment = segment, out.first = first, out.last = last;
+    out.row_bytes = found->body.item();
+    out.single = found->body.single;
+    out.constants = std::move(found->constants);
+    out.rest = machine::compile(found->body, true);
+    if (!out.rest) return std::nullopt;
+    return out;
+  }
+
+  /// Whether nothing but instructions of the stretch ever writes to the memory of a value.
+  bool is_alone(ValueId id, std::uint32_t segment, std::uint32_t first, std::uint32_t last) const {
+    const auto [begin, end] = memory(id);
+    std::size_t compared = code_.inputs.size();
+    const auto meets = [&, begin = begin, end = end](ValueId other) {
+      const auto [from, to] = memory(other);
+      return other != id && from < end && begin < to;
+    };
+    if (std::any_of(code_.inputs.begin(), code_.inputs.end(), meets)) return false;
+    for (std::uint32_t s = 0; s < code_.segments.size(); ++s) {
+      const std::vector<Instruction>& instructions = code_.segments[s].instructions;
+      compared += instructions.size();
+      if (compared > kMostCompared) return false;
+      for (std::uint32_t at = 0; at < instructions.size(); ++at) {
+        const bool inside = s == segment && at >= first && at < last;
+        if (inside && !is_kept(instructions[at].out, segment, last)) continue;
+        if (code_.values[instructions[at].out].varying && meets(instructions[at].out)) return false;
+      }
+    }
+    return true;
+  }
+
+  /// As a loop over vectors, from instruction `first` of a segment on.
+  std::optional<Stretch> loop(std::uint32_t segment, std::uint32_t first, std::uint32_t end) {
     const std::vector<Instruction>& instructions = code_.segments[segment].instructions;
     const Value& shape_of = code_.values[instructions[first].out];
     views_.clear();
@@ -83,7 +156,7 @@ class Finder {
     // What is computed late must not be written over what is read early: in the kernel every element is written before
     // the next one is read.
     for (std::uint32_t shorter = 0; last > first; last = shorter) {
-      shorter = first_conflict(instructions, first, last);
+      shorter = first_conflict(segment, first, last);
       if (shorter == last) break;
     }
     if (last == first || (last == first + 1 && !is_strided(instructions[first]))) return std::nullopt;
@@ -163,20 +236,11 @@ class Finder {
   }
   bool is_flat(const View& view) const { return view.place.varying && view.advances && view.alike == shape_.numbers; }
 
-  /// Whether others read the result of an instruction than those up to `last`.
-  bool is_kept(const std::vector<Instruction>& instructions, std::uint32_t at, std::uint32_t last) const {
-    const ValueId id = instructions[at].out;
-    int inside = 0;
-    for (std::uint32_t k = at + 1; k < last; ++k) {
-      inside += static_cast<int>(std::count(instructions[k].operands.begin(), instructions[k].operands.end(), id));
-    }
-    return used_[id] > inside;
-  }
-
   /// The first instruction whose result would be written over an operand that is still read; `last` where all is well.
-  std::uint32_t first_conflict(const std::vector<Instruction>& instructions, std::uint32_t first, std::uint32_t last) {
+  std::uint32_t first_conflict(std::uint32_t segment, std::uint32_t first, std::uint32_t last) const {
+    const std::vector<Instruction>& instructions = code_.segments[segment].instructions;
     for (std::uint32_t at = first; at < last; ++at) {
-      if (!is_kept(instructions, at, last)) continue;
+      if (!is_kept(instructions[at].out, segment, last)) continue;
       const auto [begin, end] = memory(instructions[at].out);
       for (std::uint32_t k = first; k < last; ++k) {
         for (ValueId id : instructions[k].operands) {
@@ -237,7 +301,7 @@ class Finder {
       const std::optional<LineId> line = recorder.op(instructions[at].op, operands);
       if (!line) return false;
       lines[instructions[at].out] = *line;
-      if (!is_kept(instructions, at, out.last)) continue;
+      if (!is_kept(instructions[at].out, out.segment, out.last)) continue;
       const std::int64_t offset = memory(instructions[at].out).first;
       if (offset + out.rows * out.row_bytes > kFurthest) return false;
       body.outputs.push_back({*line, offset});
@@ -271,7 +335,7 @@ class Finder {
   const Code& code_;
   std::int64_t fewest_;
   bool many_;              // lanes
-  std::vector<int> used_;  // how often each value is read
+  std::vector<Use> uses_;  // of each value
   // The stretch at hand
   Shape shape_;
   std::int64_t row_ = 0;  // numbers of a row, for one lane

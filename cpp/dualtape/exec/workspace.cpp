@@ -28,16 +28,19 @@ Array lane_to_front(const Array& x, int rank) {
 
 Workspace::Workspace(std::shared_ptr<const Code> code, std::int64_t capacity, Workspace* shared)
     : code_(std::move(code)), capacity_(capacity) {
-  varying_ = Buffer::allocate(static_cast<std::size_t>(std::max<std::int64_t>(code_->per_lane * capacity_, 64)));
-  std::memset(varying_.data(), 0, varying_.bytes());  // lanes that are not in use are computed too, on numbers
-  shared_ =
-      shared ? shared->shared_ : Buffer::allocate(static_cast<std::size_t>(std::max<std::int64_t>(code_->shared, 64)));
+  const std::int64_t own = std::max<std::int64_t>(code_->per_lane * capacity_, 64);
+  const std::int64_t common = std::max<std::int64_t>(code_->shared, 64);
+  const bool together = capacity_ == 1 && !shared;
+  shared_at_ = together ? (own + 63) / 64 * 64 : shared ? shared->shared_at_ : 0;
+  varying_ = Buffer::allocate(static_cast<std::size_t>(together ? shared_at_ + common : own));
+  std::memset(varying_.data(), 0, static_cast<std::size_t>(own));  // unused lanes are computed too, on numbers
+  shared_ = together ? varying_ : shared ? shared->shared_ : Buffer::allocate(static_cast<std::size_t>(common));
   pointers_.resize(code_->values.size());
   for (std::size_t id = 0; id < pointers_.size(); ++id) {
     const Value& value = code_->values[id];
     if (value.view_of != kNone) continue;
-    pointers_[id] = value.varying ? static_cast<char*>(varying_.data()) + value.offset * capacity_
-                                  : static_cast<char*>(shared_.data()) + value.offset;
+    pointers_[id] =
+        value.varying ? static_cast<char*>(varying_.data()) + value.offset * capacity_ : this->shared() + value.offset;
   }
   // A view begins where its array begins; views of views come after what they are views of.
   for (std::size_t id = 0; id < pointers_.size(); ++id) {
@@ -67,10 +70,19 @@ void Workspace::fuse(std::shared_ptr<const Fusion> fusion) {
     return out;
   };
   for (const Stretch& stretch : fusion_->stretches()) {
+    for (const auto& [offset, number] : stretch.constants) {
+      if (stretch.single) {
+        *reinterpret_cast<float*>(varying() + offset) = static_cast<float>(number);
+      } else {
+        *reinterpret_cast<double*>(varying() + offset) = number;
+      }
+    }
     fused_.push_back({&stretch, {}, pointers(stretch.places), pointers(stretch.row_places)});
     machine::Call& call = fused_.back().call;
     call.lanes = varying();
+    call.shared = varying();
     call.iterations = stretch.rows;
+    call.bytes = stretch.row_bytes;
     call.row_step = stretch.row_bytes;
     call.places = fused_.back().places.data();  // (they stay there when `fused_` grows)
     call.rows = fused_.back().rows.data();
@@ -114,8 +126,8 @@ Array Workspace::array_of(ValueId id) const {
   Dims shape = value.shape;
   if (lanes) shape.push_back(capacity_);
   const Buffer& buffer = value.varying ? varying_ : shared_;
-  const std::int64_t offset = value.offset * (value.varying ? capacity_ : 1) / array::item_size(value.dtype);
-  return Array::pinned(buffer, value.dtype, shape, contiguous_strides(shape), offset);
+  const std::int64_t offset = value.varying ? value.offset * capacity_ : shared_at_ + value.offset;
+  return Array::pinned(buffer, value.dtype, shape, contiguous_strides(shape), offset / array::item_size(value.dtype));
 }
 
 /// A value as an operand of an op whose result has lanes (or not): what is shared gets a lane axis of extent 1.
@@ -206,6 +218,7 @@ void Workspace::run_rule(const Prepared& prepared) {
 void Workspace::run_fused(Fused& fused, std::int64_t lanes) {
   const Stretch& stretch = *fused.stretch;
   machine::Call& call = fused.call;
+  if (!stretch.vectors) return (*stretch.rest)(call);
   std::int64_t end = stretch.row_bytes;
   const std::int64_t vector = stretch.vectors->vector_bytes();
   if (stretch.numbers && capacity_ > 1) {

@@ -38,13 +38,15 @@ struct Prepared {
 
 class Workspace {
  public:
-  /// For `capacity` lanes; with a capacity of 1 there is no lane axis at all. `shared`: use its shared values.
+  /// For `capacity` lanes; with a capacity of 1 there is no lane axis at all, and shared values lie behind the varying
+  /// ones. `shared`: use its shared values.
   Workspace(std::shared_ptr<const Code> code, std::int64_t capacity, Workspace* shared = nullptr);
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
   /// Runs stretches of instructions as the kernels of `fusion` from now on.
   void fuse(std::shared_ptr<const Fusion> fusion);
+  std::size_t stretches() const { return fused_.size(); }
 
   const Code& code() const { return *code_; }
   std::int64_t capacity() const { return capacity_; }
@@ -56,7 +58,7 @@ class Workspace {
   }
   /// Where all varying values lie, each at its offset times the capacity, and the shared ones.
   char* varying() const { return static_cast<char*>(varying_.data()); }
-  char* shared() const { return static_cast<char*>(shared_.data()); }
+  char* shared() const { return static_cast<char*>(shared_.data()) + shared_at_; }
   /// Lanes from one element of a varying value to the next.
   std::int64_t stride() const { return capacity_; }
   /// The memory of a value as an array, with the lane axis at the end where it has one.
@@ -101,6 +103,7 @@ class Workspace {
   std::shared_ptr<const Code> code_;
   std::int64_t capacity_;
   Buffer varying_, shared_;
+  std::int64_t shared_at_ = 0;  // where the shared values begin in their buffer
   std::vector<void*> pointers_;
   std::vector<Prepared> prepared_;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges_;  // of each segment in prepared_

@@ -142,7 +142,7 @@ std::vector<std::pair<std::string, std::span<const std::byte>>> Plan::machine_co
       const std::string which = "segment " + std::to_string(stretch.segment) + ", instructions " +
                                 std::to_string(stretch.first) + " to " + std::to_string(stretch.last - 1);
       add(which, stretch.vectors.get());
-      add(which + ", what is left of a row", stretch.rest.get());
+      add(stretch.vectors ? which + ", what is left of a row" : which, stretch.rest.get());
     }
   }
   return out;

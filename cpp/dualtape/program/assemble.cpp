@@ -237,7 +237,14 @@ class Assembler {
 /// Gives storage to the values of a code.
 class Storage {
  public:
-  Storage(Code& code, std::size_t states) : code_(code), states_(states), root_(code.values.size()) {
+  Storage(Code& code, std::size_t states)
+      : code_(code),
+        states_(states),
+        root_(code.values.size()),
+        pinned_(code.values.size()),
+        last_(code.values.size()),
+        last_in_(code.values.size(), kNone),
+        after_(code.values.size(), kNone) {
     for (std::size_t id = 0; id < root_.size(); ++id) {
       const ValueId base = code.values[id].view_of;
       root_[id] = base == kNone ? static_cast<ValueId>(id) : root_[base];
@@ -293,7 +300,7 @@ class Storage {
     if (!value.varying) end = (end + 63) / 64 * 64;
     value.offset = end;
     end += rounded(value.bytes());
-    pinned_.insert(id);
+    pinned_[id] = true;
     most_ = std::max(most_, code_.per_lane);
   }
 
@@ -304,6 +311,7 @@ class Storage {
 
   /// Varying values that each segment, or one behind it, reads and that come from before it.
   void find_live() {
+    if (!code_.branches()) return;  // nobody asks
     std::vector<std::uint32_t> order{0};
     for (std::size_t i = 0; i < order.size(); ++i) {
       for (const exec::Branch& branch : code_.segments[order[i]].branches) order.push_back(branch.segment);
@@ -371,7 +379,7 @@ class Storage {
       const bool in_place = made < segment.instructions.size() && may_overlap(segment.instructions[made], to);
       if (made < segment.instructions.size() && (read <= made || (read == made + 1 && in_place))) {
         code_.values[from].offset = code_.values[to].offset;
-        pinned_.insert(from);
+        pinned_[from] = true;
       } else {
         code_.moves.emplace_back(from, to);
       }
@@ -393,16 +401,18 @@ class Storage {
   void place(std::uint32_t number, Free& free, std::vector<std::vector<ValueId>>& at_end) {
     exec::Segment& segment = code_.segments[number];
     // What is live after this segment.
-    std::set<ValueId> after;
     for (const exec::Branch& branch : segment.branches) {
-      after.insert(code_.segments[branch.segment].live.begin(), code_.segments[branch.segment].live.end());
+      for (ValueId id : code_.segments[branch.segment].live) after_[id] = number;
     }
-    for (ValueId id : segment.results) after.insert(root_[id]);
-    if (segment.decision != kNone) after.insert(root_[segment.decision]);
-    std::map<ValueId, std::size_t> last;
+    for (ValueId id : segment.results) after_[root_[id]] = number;
+    if (segment.decision != kNone) after_[root_[segment.decision]] = number;
     for (std::size_t k = 0; k < segment.instructions.size(); ++k) {
-      uses(segment.instructions[k], [&](ValueId id) { last[id] = k; });
+      uses(segment.instructions[k], [&](ValueId id) {
+        last_[id] = k;
+        last_in_[id] = number;
+      });
     }
+    const auto is_after = [&](ValueId id) { return after_[id] == number; };
     std::vector<ValueId> held;
     if (parent_[number] != kNone) {
       const std::set<ValueId> live(segment.live.begin(), segment.live.end());
@@ -419,14 +429,14 @@ class Storage {
       Value& out = code_.values[instruction.out];
       std::vector<ValueId> ends;
       uses(instruction, [&](ValueId id) {
-        if (!after.count(id) && last[id] == k && code_.values[id].varying && !pinned_.count(id) && !later_[id] &&
+        if (!is_after(id) && last_[id] == k && code_.values[id].varying && !pinned_[id] && !later_[id] &&
             std::find(ends.begin(), ends.end(), id) == ends.end())
           ends.push_back(id);
       });
       for (ValueId id : ends) {
         if (may_overlap(instruction, id)) give(id, free), held.erase(std::find(held.begin(), held.end(), id));
       }
-      if (!pinned_.count(instruction.out)) {
+      if (!pinned_[instruction.out]) {
         if (out.varying) {
           get(instruction.out, free);
           held.push_back(instruction.out);
@@ -437,8 +447,8 @@ class Storage {
       for (ValueId id : ends) {
         if (!may_overlap(instruction, id)) give(id, free), held.erase(std::find(held.begin(), held.end(), id));
       }
-      if (out.varying && !pinned_.count(instruction.out) && !last.count(instruction.out) &&
-          !after.count(instruction.out)) {
+      if (out.varying && !pinned_[instruction.out] && last_in_[instruction.out] != number &&
+          !is_after(instruction.out)) {
         give(instruction.out, free);  // nobody reads it
         held.erase(std::find(held.begin(), held.end(), instruction.out));
       }
@@ -466,7 +476,11 @@ class Storage {
   Code& code_;
   std::size_t states_;
   std::vector<ValueId> root_;
-  std::set<ValueId> pinned_;
+  std::vector<bool> pinned_;
+  // In the segment at hand, whose number stands beside it: the last instruction that reads a value, and whether it is
+  // read behind the segment.
+  std::vector<std::size_t> last_;
+  std::vector<std::uint32_t> last_in_, after_;
   std::vector<std::uint32_t> parent_;
   std::vector<int> later_;  // by value: how many branches that are still to come, beside where we are, read it
   std::int64_t most_ = 0;

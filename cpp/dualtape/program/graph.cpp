@@ -5,21 +5,38 @@
 
 namespace dualtape::program {
 
-std::uint32_t Graph::intern_shape(const Dims& shape) {
-  const std::string key(reinterpret_cast<const char*>(shape.begin()),
-                        static_cast<std::size_t>(shape.size()) * sizeof(std::int64_t));
-  const auto [at, fresh] = shape_index_.try_emplace(key, static_cast<std::uint32_t>(shapes.size()));
-  if (fresh) shapes.push_back(shape);
+namespace {
+
+/// So many are looked through one by one.
+constexpr std::size_t kFew = 16;
+
+std::string key_of(const Dims& shape) {
+  return {reinterpret_cast<const char*>(shape.begin()), static_cast<std::size_t>(shape.size()) * sizeof(std::int64_t)};
+}
+std::string key_of(const Line& line) { return line.file + ":" + std::to_string(line.number) + ":" + line.function; }
+
+template <class All, class One, class Index>
+std::uint32_t intern(All& all, const One& one, Index& index) {
+  if (all.size() <= kFew) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i] == one) return static_cast<std::uint32_t>(i);
+    }
+    all.push_back(one);
+    return static_cast<std::uint32_t>(all.size() - 1);
+  }
+  if (index.size() != all.size()) {
+    index.clear();
+    for (std::size_t i = 0; i < all.size(); ++i) index.try_emplace(key_of(all[i]), static_cast<std::uint32_t>(i));
+  }
+  const auto [at, fresh] = index.try_emplace(key_of(one), static_cast<std::uint32_t>(all.size()));
+  if (fresh) all.push_back(one);
   return at->second;
 }
 
-std::uint32_t Graph::intern_line(const Line& line) {
-  if (line == lines[0]) return 0;
-  const std::string key = line.file + ":" + std::to_string(line.number) + ":" + line.function;
-  const auto [at, fresh] = line_index_.try_emplace(key, static_cast<std::uint32_t>(lines.size()));
-  if (fresh) lines.push_back(line);
-  return at->second;
-}
+}  // namespace
+
+std::uint32_t Graph::intern_shape(const Dims& shape) { return intern(shapes, shape, shape_index_); }
+std::uint32_t Graph::intern_line(const Line& line) { return intern(lines, line, line_index_); }
 
 bool identical(const Array& a, const Array& b) {
   if (a.dtype() != b.dtype() || !same_shape(a.shape(), b.shape())) return false;

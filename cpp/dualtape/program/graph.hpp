@@ -94,6 +94,24 @@ struct Line {
   friend bool operator==(const Line&, const Line&) = default;
 };
 
+/// Lines that graphs share until one of them gets another: passes copy graphs, and these are the strings in them.
+class Lines {
+ public:
+  std::size_t size() const { return all_->size(); }
+  const Line& operator[](std::size_t i) const { return (*all_)[i]; }
+  auto begin() const { return all_->begin(); }
+  auto end() const { return all_->end(); }
+  void push_back(Line line) {
+    if (all_.use_count() > 1) all_ = std::make_shared<std::vector<Line>>(*all_);
+    all_->push_back(std::move(line));
+  }
+  /// As many lines that say nothing.
+  void forget() { all_ = std::make_shared<std::vector<Line>>(size()); }
+
+ private:
+  std::shared_ptr<std::vector<Line>> all_ = std::make_shared<std::vector<Line>>(1);  // the first is an unknown one
+};
+
 struct Branch {
   std::int64_t outcome;
   std::uint32_t segment;
@@ -129,7 +147,7 @@ struct Graph {
   std::vector<Segment> segments;  // the first is the root; none before the first path
   std::vector<Array> constants;
   std::vector<Dims> shapes;
-  std::vector<Line> lines{Line{}};  // the first stands for an unknown one
+  Lines lines;
 
   const Dims& shape(NodeId id) const { return shapes[nodes[id].shape]; }
   const Array& constant(NodeId id) const { return constants[nodes[id].which]; }
@@ -142,6 +160,7 @@ struct Graph {
   void walk(Visit&& visit, Leave&& leave) const;
 
  private:
+  /// Where each stands, once there are more than a few.
   std::unordered_map<std::string, std::uint32_t> shape_index_, line_index_;
 };
 

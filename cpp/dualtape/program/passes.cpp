@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "dualtape/array/elementwise.hpp"
 #include "dualtape/program/rewrite.hpp"
@@ -58,27 +59,29 @@ Graph fold(const Graph& graph) {
 
 Graph share(const Graph& graph) {
   Rewrite rewrite(graph);
-  std::unordered_map<std::uint64_t, std::vector<NodeId>> known;
-  std::vector<std::uint64_t> order;  // of the hashes, so that a segment's can be taken back
+  // Nodes by their hashes: the newest of each bucket, and of each node the one before it. `order` is that in which
+  // they came, so that a segment's can be taken back.
+  std::vector<NodeId> newest(std::bit_ceil(2 * graph.nodes.size() + 1), kNone), before(graph.nodes.size(), kNone);
+  std::vector<std::pair<std::size_t, NodeId>> order;
+  order.reserve(graph.nodes.size());
   return rewrite.run(
       [&](const Node& node) -> NodeId {
-        const std::uint64_t hash = hash_of(graph, node);
-        std::vector<NodeId>& candidates = known[hash];
-        for (NodeId id : candidates) {
+        const std::size_t bucket = hash_of(graph, node) & (newest.size() - 1);
+        for (NodeId id = newest[bucket]; id != kNone; id = before[id]) {
           if (same_op(rewrite.out(), rewrite.node(id), rewrite.out(), node) &&
               rewrite.node(id).operands == node.operands) {
             return id;
           }
         }
         const NodeId id = rewrite.append(node);
-        candidates.push_back(id);
-        order.push_back(hash);
+        before[id] = std::exchange(newest[bucket], id);
+        order.emplace_back(bucket, id);
         return id;
       },
       [&](std::uint32_t segment) {
         // What a segment computes is not there for its siblings.
         for (std::size_t i = rewrite.out().segments[segment].nodes.size(); i-- > 0;) {
-          known[order.back()].pop_back();
+          newest[order.back().first] = before[order.back().second];
           order.pop_back();
         }
       });

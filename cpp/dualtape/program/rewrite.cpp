@@ -5,7 +5,8 @@ namespace dualtape::program {
 
 Rewrite::Rewrite(const Graph& from) : from_(from), ids_(from.nodes.size(), kNone) {
   out_.lines = from.lines;
-  for (const Dims& shape : from.shapes) out_.intern_shape(shape);  // in the same order, so with the same numbers
+  out_.shapes = from.shapes;
+  out_.nodes.reserve(from.nodes.size());
   out_.constants = from.constants;
   for (const Input& input : from.inputs) {
     ids_[input.node] = static_cast<NodeId>(out_.nodes.size());

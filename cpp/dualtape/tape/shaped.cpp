@@ -46,10 +46,15 @@ Var apply_dual(const ShapedRule& rule, std::span<const Var> operands, const Attr
 
 }  // namespace
 
-/// The tangent for one direction, or for several one by one: a rule knows nothing of directions.
+/// The tangent for one direction, or for several: together where the rule says how, or else one by one.
 Var tangent_of(const ShapedRule& rule, const Call& call, std::span<const Var* const> tangents,
                std::int64_t directions) {
   if (!directions) return rule.jvp(call, tangents);
+  if (tangents.size() == 1) {
+    if (std::optional<Attributes> all = rule.over_directions(call.attributes, call.shapes[0], directions)) {
+      return apply(rule, std::span(tangents[0], 1), std::move(*all));
+    }
+  }
   std::vector<Var> each;
   for (std::int64_t k = 0; k < directions; ++k) {
     std::vector<Var> one(tangents.size());
@@ -76,6 +81,10 @@ void ShapedRule::check(std::span<const Array* const> operands, const Attributes&
 
 Attributes ShapedRule::over_lanes(const Attributes& attributes, std::span<const Dims>, std::int64_t) const {
   return attributes;
+}
+
+std::optional<Attributes> ShapedRule::over_directions(const Attributes&, Shape, std::int64_t) const {
+  return std::nullopt;
 }
 
 void ShapedRule::forward_into(Array& out, std::span<const Array* const> operands, const Attributes& attributes) const {

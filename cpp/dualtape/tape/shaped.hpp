@@ -4,6 +4,7 @@
 // The rules themselves stand in shaped_*.cpp; functions.hpp gives them their everyday names.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -46,12 +47,19 @@ class ShapedRule {
   /// The attributes for operands with a further axis at their end, of extent `lanes`, that the op leaves alone: one
   /// application then serves a block of lanes. Axes are counted from the front, so most rules have nothing to change.
   virtual Attributes over_lanes(const Attributes& attributes, std::span<const Dims> shapes, std::int64_t lanes) const;
+  /// The attributes for an operand of `shape` with a further axis in front, of so many directions, that the op leaves
+  /// alone: one application then gives the tangents of all of them. Nothing where there are none, or the rule, which
+  /// must be linear in its one operand, does not say: then the directions take turns.
+  virtual std::optional<Attributes> over_directions(const Attributes& attributes, Shape shape,
+                                                    std::int64_t directions) const;
   /// Leading axes of the operands are a batch: an executor then puts the axis of lanes in front of them.
   virtual bool takes_batches() const { return false; }
   /// The same as `forward`, into an array of the result's shape and dtype that is C-ordered.
   virtual void forward_into(Array& out, std::span<const Array* const> operands, const Attributes& attributes) const;
   /// The result shares the memory of its one operand, as an executor may do for good.
   virtual bool is_view() const { return false; }
+  /// The elements of the result are elements of the operands, whatever their values, or zeros.
+  virtual bool only_moves() const { return is_view(); }
   /// Linear in all operands together: the tangent is the op itself on the tangents, and passes need no values.
   virtual bool linear() const { return true; }
   /// The cotangent of operand `i`, given the cotangent of the result. It may have the shape that broadcasting

@@ -22,11 +22,30 @@ Attributes with_lane_slice(Attributes a, std::int64_t lanes) {
   return a;
 }
 
+/// The same in front, for directions.
+Attributes with_directions(Attributes a, std::int64_t directions) {
+  a.dims.insert(0, directions);
+  return a;
+}
+Attributes with_direction_slice(Attributes a, std::int64_t directions) {
+  a.slices.insert(a.slices.begin(), {0, 1, directions});
+  return a;
+}
+/// Axes counted from the front are one further back.
+Attributes behind_directions(Attributes a) {
+  for (std::int64_t& axis : a.dims) ++axis;
+  ++a.axis;
+  return a;
+}
+
 struct ReshapeRule final : ShapedRule {
   std::string_view name() const override { return "reshape"; }
   bool is_view() const override { return true; }
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lanes(a, lanes);
+  }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t n) const override {
+    return with_directions(a, n);
   }
   Array forward(Operands in, const Attributes& a) const override { return array::reshape(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override { return reshape(ct, call.shapes[0]); }
@@ -37,6 +56,11 @@ struct TransposeRule final : ShapedRule {
   bool is_view() const override { return true; }
   Attributes over_lanes(const Attributes& a, std::span<const Dims> shapes, std::int64_t) const override {
     return with_lanes(a, shapes[0].size());
+  }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t) const override {
+    Attributes out = behind_directions(a);
+    out.dims.insert(0, 0);
+    return out;
   }
   Array forward(Operands in, const Attributes& a) const override { return array::transpose(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override {
@@ -53,6 +77,10 @@ struct BroadcastToRule final : ShapedRule {
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lanes(a, lanes);
   }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape shape, std::int64_t n) const override {
+    if (shape.size() != static_cast<std::size_t>(a.dims.size())) return std::nullopt;  // axes in between
+    return with_directions(a, n);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::broadcast_to(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override { return sum_to_shape(ct, call.shapes[0]); }
 };
@@ -62,12 +90,19 @@ struct SumToShapeRule final : ShapedRule {
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lanes(a, lanes);
   }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape shape, std::int64_t n) const override {
+    if (shape.size() != static_cast<std::size_t>(a.dims.size())) return std::nullopt;  // axes in between
+    return with_directions(a, n);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::sum_to_shape(*in[0], a.dims); }
   Var vjp(const Call& call, int, const Var& ct) const override { return broadcast_to(ct, call.shapes[0]); }
 };
 
 struct SumRule final : ShapedRule {
   std::string_view name() const override { return "sum"; }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t) const override {
+    return behind_directions(a);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::sum(*in[0], a.dims, a.flag); }
   Var vjp(const Call& call, int, const Var& ct) const override {
     const Shape shape = call.shapes[0];
@@ -77,6 +112,9 @@ struct SumRule final : ShapedRule {
 
 struct CumsumRule final : ShapedRule {
   std::string_view name() const override { return "cumsum"; }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t) const override {
+    return behind_directions(a);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::cumsum(*in[0], a.axis, a.flag); }
   Var vjp(const Call& call, int, const Var& ct) const override {
     return cumsum(ct, call.attributes.axis, !call.attributes.flag);
@@ -85,6 +123,7 @@ struct CumsumRule final : ShapedRule {
 
 struct CastRule final : ShapedRule {
   std::string_view name() const override { return "cast"; }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t) const override { return a; }
   Array forward(Operands in, const Attributes& a) const override { return in[0]->cast(a.dtype); }
   Var vjp(const Call& call, int, const Var& ct) const override { return cast(ct, call.dtypes[0]); }
 };
@@ -95,6 +134,9 @@ struct SliceRule final : ShapedRule {
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lane_slice(a, lanes);
   }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t n) const override {
+    return with_direction_slice(a, n);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::slice(*in[0], a.slices); }
   Var vjp(const Call& call, int, const Var& ct) const override {
     return unslice(ct, call.shapes[0], call.attributes.slices);
@@ -103,8 +145,12 @@ struct SliceRule final : ShapedRule {
 
 struct UnsliceRule final : ShapedRule {
   std::string_view name() const override { return "unslice"; }
+  bool only_moves() const override { return true; }
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lane_slice(with_lanes(a, lanes), lanes);
+  }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t n) const override {
+    return with_direction_slice(with_directions(a, n), n);
   }
   Array forward(Operands in, const Attributes& a) const override { return array::unslice(*in[0], a.dims, a.slices); }
   Var vjp(const Call& call, int, const Var& ct) const override { return slice(ct, call.attributes.slices); }
@@ -112,6 +158,10 @@ struct UnsliceRule final : ShapedRule {
 
 struct TakeRule final : ShapedRule {
   std::string_view name() const override { return "take"; }
+  bool only_moves() const override { return true; }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t) const override {
+    return behind_directions(a);
+  }
   Array forward(Operands in, const Attributes& a) const override { return array::take(*in[0], a.axis, a.index); }
   Var vjp(const Call& call, int, const Var& ct) const override {
     return put_add(ct, call.attributes.axis, call.attributes.index, call.shapes[0]);
@@ -122,6 +172,11 @@ struct PutAddRule final : ShapedRule {
   std::string_view name() const override { return "put_add"; }
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lanes(a, lanes);
+  }
+  std::optional<Attributes> over_directions(const Attributes& a, Shape, std::int64_t n) const override {
+    Attributes out = a;
+    ++out.axis;
+    return with_directions(std::move(out), n);
   }
   Array forward(Operands in, const Attributes& a) const override {
     return array::put_add(*in[0], a.axis, a.index, a.dims);
@@ -142,6 +197,7 @@ std::vector<Var> with_zeros(const Call& call, std::span<const Var* const> tangen
 
 struct ConcatenateRule final : ShapedRule {
   std::string_view name() const override { return "concatenate"; }
+  bool only_moves() const override { return true; }
   void check(Operands in, const Attributes&) const override {
     if (in.empty()) check_count(*this, 0, 1);
   }
@@ -162,6 +218,7 @@ struct ConcatenateRule final : ShapedRule {
 
 struct WriteSliceRule final : ShapedRule {
   std::string_view name() const override { return "write_slice"; }
+  bool only_moves() const override { return true; }
   void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Attributes over_lanes(const Attributes& a, std::span<const Dims>, std::int64_t lanes) const override {
     return with_lane_slice(a, lanes);
@@ -197,6 +254,7 @@ Array last_writers(const Array& index, std::int64_t extent) {
 
 struct PutRule final : ShapedRule {
   std::string_view name() const override { return "put"; }
+  bool only_moves() const override { return true; }
   void check(Operands in, const Attributes&) const override { check_count(*this, in.size(), 2); }
   Array forward(Operands in, const Attributes& a) const override {
     Array out = in[0]->copy();

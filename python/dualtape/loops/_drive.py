@@ -9,6 +9,7 @@ their bits do not depend on where that was. Start reading at Job.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -20,6 +21,7 @@ from dualtape.loops._checkpoint import Checkpoint, fingerprint
 from dualtape.loops._step import Step, Untraceable
 
 SLICE = 0.1  # seconds
+ALWAYS_THERE = 1 << 20  # bytes: asking the system takes longer than many a loop
 STOPS = np.array(["interrupted", "iterations", "until", "nonfinite"])
 
 Progress: TypeAlias = bool | Callable[[int, int], Any] | None
@@ -145,7 +147,7 @@ class Job:
 def check_memory(step: Step, runs: int, every: int) -> None:
     """Refuse what would not fit into memory, before anything is computed."""
     assert step.kinds is not None
-    size = [dtype.itemsize * int(np.prod(shape)) for dtype, shape in step.kinds]
+    size = [dtype.itemsize * math.prod(shape) for dtype, shape in step.kinds]
     states = len(step.state)
     records = step.iterations // every if every else 0
     per_run = 2 * sum(size[:states]) + sum(size[states:]) * (1 + records)  # starts are kept, too
@@ -153,6 +155,8 @@ def check_memory(step: Step, runs: int, every: int) -> None:
 
 
 def refuse_beyond(where: str, needed: int, what: str) -> None:
+    if needed < ALWAYS_THERE:
+        return
     free = available_memory()
     if needed > free:
         raise MemoryError(

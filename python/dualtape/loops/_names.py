@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dualtape._parameters import KEYWORD_ONLY, VAR_KEYWORD, VAR_POSITIONAL, parameters_of
 from dualtape.loops._function_tables import location
 
 if TYPE_CHECKING:
@@ -28,23 +28,22 @@ class Names:
         self.optional: list[str] = []
         self.all = False
         self.positional = 0
-        try:
-            parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):  # a builtin that does not say
+        parameters = parameters_of(function)
+        if parameters is None:  # a builtin that does not say
             self.positional = positional
             return
         for parameter in parameters:
-            if parameter.kind is parameter.VAR_POSITIONAL:
+            if parameter.kind is VAR_POSITIONAL:
                 self.positional = positional
-            elif parameter.kind is parameter.VAR_KEYWORD:
+            elif parameter.kind is VAR_KEYWORD:
                 self.all = True
             elif (
                 self.positional < positional
-                and parameter.kind is not parameter.KEYWORD_ONLY
+                and parameter.kind is not KEYWORD_ONLY
                 and not (self.positional and parameter.name in named)
             ):
                 self.positional += 1
-            elif parameter.default is parameter.empty:
+            elif parameter.required:
                 self.required.append(parameter.name)
             else:
                 self.optional.append(parameter.name)
@@ -71,13 +70,15 @@ def unused(step: Step) -> set[str]:
             "argument and in over; leave out one of them."
         )
     known = given | {"iteration"} | ({"batch"} if step.data.structure is not None else set())
-    users: list[tuple[str, Names]] = [("the step" + location(step.function), step.names)]
+    users: list[tuple[str, Names]] = [("the step", step.names)]
     users += [(f"the function for {name}", names) for name, names in step.function_names.items()]
     if step.until_names is not None:
         users.append(("until", step.until_names))
     for who, names in users:
         missing = [name for name in names.required if name not in known]
         if missing:
+            if who == "the step":
+                who += location(step.function)
             hint = "pass data=... and batch_size=..." if missing == ["batch"] else f"pass {missing[0]}=..."
             raise TypeError(
                 f"{step.where}: {who} takes {', '.join(missing)}, which was not given; got "

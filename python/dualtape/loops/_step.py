@@ -12,6 +12,7 @@ values (`Step.trace`) it becomes the program, whose inputs are listed by `Step.i
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -106,7 +107,7 @@ class Step:
 
     # ---- inputs -----------------------------------------------------------------------------------------------
 
-    @property
+    @functools.cached_property
     def inputs(self) -> list[Input]:
         """What the program takes behind the state, leaf by leaf."""
         out: list[Input] = []
@@ -154,8 +155,7 @@ class Step:
         """The inputs as the core takes them."""
         out, leaf = [], 0
         for item in self.inputs:
-            value = np.asarray(item.value) if item.source in ("fixed", "swept", "table") else None
-            out.append((item.source, value, leaf))
+            out.append((item.source, item.value, leaf))
             leaf += item.source == "batch"
         return out
 
@@ -312,7 +312,7 @@ class Step:
 
     def _check_paths(self, program: Any) -> None:
         """Too many paths: functions of the iteration that decide often become tables, a step that does is refused."""
-        count = program.memory()["paths"]
+        count = program.paths()
         if count > MOST_PATHS_OF_FUNCTIONS and self.iterations <= LONGEST_TABLE:
             often = [name for name in self.functions if name not in self.tables and self._decides_often(program, name)]
             if often:
@@ -345,4 +345,5 @@ class Step:
             if swept or self.iterations > LONGEST_TABLE or "batch" in self.function_names[name].required:
                 raise error.__cause__ or error
         self.tables |= tabulated(self, [n for n in self.functions if n in names and n not in self.tables])
+        vars(self).pop("inputs", None)
         self.value_structure, self.kinds = None, None
