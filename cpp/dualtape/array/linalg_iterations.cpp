@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Implicit QR steps with shifts: G. Golub, C. Van Loan, "Matrix Computations", sections 8.3.5 (symmetric matrices) and
 // 8.6.2 (singular values). Scalars are few, and the same on every machine; nearly all the time goes into
-// `rotate_rows`, a kernel.
+// a kernel, `rotate_rows`.
 #include "dualtape/array/linalg_iterations.hpp"
 
 #include <algorithm>
@@ -32,10 +32,10 @@ RotateRows kernel() {
 
 /// sqrt(a^2 + b^2) without overflow. (The C library's may differ from machine to machine.)
 double length(double a, double b) {
-  const double most = std::max(std::abs(a), std::abs(b)), least = std::min(std::abs(a), std::abs(b));
-  if (most == 0) return 0;
-  const double ratio = least / most;
-  return most * std::sqrt(1 + ratio * ratio);
+  const double square = a * a + b * b;
+  if (square > 1e-280 && square < 1e280) return std::sqrt(square);
+  const double most = std::max(std::abs(a), std::abs(b));
+  return most == 0 ? 0 : most * std::sqrt((a / most) * (a / most) + (b / most) * (b / most));
 }
 
 struct Rotation {
@@ -44,40 +44,59 @@ struct Rotation {
 /// c, s with c a + s b = r and c b - s a = 0.
 Rotation rotation(double a, double b) {
   const double r = length(a, b);
-  return r == 0 ? Rotation{1, 0, 0} : Rotation{a / r, b / r, r};
+  if (r == 0) return {1, 0, 0};
+  if (r < 1e-280) return {a / r, b / r, r};
+  const double inverse = 1 / r;
+  return {a * inverse, b * inverse, r};
 }
 
-/// A sequence of rotations of neighbouring rows, collected before it is applied.
-class Sequence {
+/// The rotations of rows, collected, and applied many at a time, so that memory is passed through seldom.
+class Rotations {
  public:
-  explicit Sequence(const Vectors& vectors) : vectors_(vectors) {}
+  Rotations(const Vectors& vectors, std::size_t rows)
+      : vectors_(vectors), rows_(rows), most_(std::max<std::size_t>(32 * rows, 256)) {}
   void add(const Rotation& by) {
     c_.push_back(by.c);
     s_.push_back(by.s);
+    ++open_;
   }
-  /// To the rows from `first` on.
-  void apply(std::size_t first) {
-    kernel_(row(first), vectors_.length, vectors_.length, c_.data(), s_.data(), static_cast<std::int64_t>(c_.size()));
+  /// What has been added since the last call begins at row `first`, and rotates neighbours.
+  void close(std::size_t first) { close(first, 1); }
+  /// One rotation of any two rows.
+  void pair(std::size_t a, std::size_t b, const Rotation& by) {
+    add(by);
+    close(a, static_cast<std::int64_t>(b) - static_cast<std::int64_t>(a));
+  }
+  void apply() {
+    if (c_.empty()) return;
+    scratch_.resize(rows_ * kRotationStrip);
+    static const RotateRows rotate = kernel();
+    rotate({vectors_.at, static_cast<std::int64_t>(rows_), vectors_.length, sequences_.data(),
+            static_cast<std::int64_t>(sequences_.size()), c_.data(), s_.data(), scratch_.data()});
     c_.clear();
     s_.clear();
-  }
-  /// One rotation of any two rows.
-  void apply(std::size_t a, std::size_t b, const Rotation& by) {
-    kernel_(row(a), row(b) - row(a), vectors_.length, &by.c, &by.s, 1);
+    sequences_.clear();
   }
 
  private:
-  double* row(std::size_t i) const { return vectors_.at + static_cast<std::int64_t>(i) * vectors_.length; }
-  RotateRows kernel_ = kernel();
+  void close(std::size_t first, std::int64_t step) {
+    sequences_.push_back({static_cast<std::int64_t>(first), step, open_});
+    open_ = 0;
+    if (c_.size() > most_) apply();
+  }
+
   Vectors vectors_;
-  std::vector<double> c_, s_;
+  std::size_t rows_, most_;
+  std::int64_t open_ = 0;
+  std::vector<RotationSequence> sequences_;
+  std::vector<double> c_, s_, scratch_;
 };
 
 }  // namespace
 
 bool diagonalize_tridiagonal(std::vector<double>& d, std::vector<double>& e, const Vectors& vectors) {
   const std::size_t n = d.size();
-  Sequence sequence(vectors);
+  Rotations rotations(vectors, n);
   std::size_t end = n - 1, steps = 0;
   while (end > 0) {
     // The last block without a zero beside the diagonal: rows first to end.
@@ -106,16 +125,17 @@ bool diagonalize_tridiagonal(std::vector<double>& d, std::vector<double>& e, con
         z = by.s * e[k + 1];
         e[k + 1] *= by.c;
       }
-      sequence.add(by);
+      rotations.add(by);
     }
-    sequence.apply(first);
+    rotations.close(first);
   }
+  rotations.apply();
   return true;
 }
 
 bool diagonalize_bidiagonal(std::vector<double>& d, std::vector<double>& e, const Vectors& left, const Vectors& right) {
   const std::size_t n = d.size();
-  Sequence on_left(left), on_right(right);
+  Rotations on_left(left, n), on_right(right, n);
   double scale = 0;
   for (std::size_t k = 0; k < n; ++k) scale = std::max(scale, std::abs(d[k]) + (k + 1 < n ? std::abs(e[k]) : 0));
   // Elements of the diagonal below this are zero, as far as the matrix is known.
@@ -143,7 +163,7 @@ bool diagonalize_bidiagonal(std::vector<double>& d, std::vector<double>& e, cons
           f = -by.s * e[k - 1];
           e[k - 1] *= by.c;
         }
-        on_right.apply(k, end, by);
+        on_right.pair(k, end, by);
       }
       continue;
     }
@@ -160,7 +180,7 @@ bool diagonalize_bidiagonal(std::vector<double>& d, std::vector<double>& e, cons
           f = -by.s * e[k];
           e[k] *= by.c;
         }
-        on_left.apply(k, zero, by);
+        on_left.pair(k, zero, by);
       }
       continue;
     }
@@ -191,9 +211,11 @@ bool diagonalize_bidiagonal(std::vector<double>& d, std::vector<double>& e, cons
       on_left.add(by);
     }
     e[end - 1] = f;
-    on_right.apply(first);
-    on_left.apply(first);
+    on_right.close(first);
+    on_left.close(first);
   }
+  on_left.apply();
+  on_right.apply();
   for (std::size_t k = 0; k < n; ++k) {
     if (std::signbit(d[k])) {
       d[k] = -d[k];

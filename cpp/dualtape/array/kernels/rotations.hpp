@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: MIT
-// A kernel for the iterations behind eigenvalues and singular values: a sequence of plane rotations of neighbours.
+// A kernel for the iterations behind eigenvalues and singular values: sequences of plane rotations of rows.
 #pragma once
 
 #include <cstdint>
 
 namespace dualtape::array {
 
-/// For k = 0, ..., count - 1 in turn: row k becomes c[k] row k + s[k] row k + 1, and row k + 1 becomes
-/// c[k] row k + 1 - s[k] row k. Rows have n elements; row k begins at first + k * stride, which may be negative.
-using RotateRows = void (*)(double* first, std::int64_t stride, std::int64_t n, const double* c, const double* s,
-                            std::int64_t count);
+/// Rotations that follow each other: the k-th makes, of row a = first + k step and row b = a + step, the rows
+/// c a + s b and c b - s a. c and s are the next `count` elements of the lists of all sequences.
+struct RotationSequence {
+  std::int64_t first, step, count;
+};
+
+/// Rows of n elements, one behind the other, and the sequences in the order in which they are applied.
+struct RotationTask {
+  double* at;
+  std::int64_t rows, n;
+  const RotationSequence* sequences;
+  std::int64_t count;
+  const double *c, *s;
+  double* scratch;  // kRotationStrip elements for each row
+};
+inline constexpr std::int64_t kRotationStrip = 24;
+using RotateRows = void (*)(const RotationTask& task);
 
 namespace generic {
 RotateRows rotate_rows();
