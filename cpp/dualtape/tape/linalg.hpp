@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Linear algebra on Vars: the factorisations, whose rules stand in shaped_linalg.cpp. Everything else that
-// numpy.linalg has is composed of them. Matrices are the last two axes; axes before them are batches.
+// Linear algebra on Vars: the factorisations, whose rules stand in shaped_linalg.cpp and shaped_spectral.cpp.
+// Everything else that numpy.linalg has is composed of them. Matrices are the last two axes; axes before them are
+// batches.
 //
 // Each throws ShapeError for operands that are no such matrices, and NumericError where there is no answer (a singular
 // matrix, one that is not positive definite). A program does not throw: there the matrices without an answer give NaN.
