@@ -2,8 +2,8 @@
 """`dualtape.numpy.linalg`: linear algebra with derivatives, under NumPy's names.
 
 Matrices are the last two axes, and the axes before them are batches. The factorisations are shaped ops of the
-core (cpp/dualtape/tape/shaped_linalg.cpp) with derivatives of every order in both modes; everything else here
-is composed of them. They are computed in float64; float32 operands give float32 results.
+core (cpp/dualtape/tape/shaped_linalg.cpp and shaped_spectral.cpp) with derivatives of every order in both modes;
+everything else here is composed of them. They are computed in float64; float32 operands give float32 results.
 
 Where there is no answer (a singular matrix, one that is not positive definite) NumericError says so. A traced
 program does not raise: such a matrix gives NaN in its run, which `loop` and `sweep` report as "nonfinite".
