@@ -45,7 +45,8 @@ def test_every_op_of_the_table_is_here_under_every_name_numpy_has() -> None:
 
 def test_everything_here_is_in_numpy() -> None:
     assert [name for name in dnp.__all__ if not hasattr(np, name)] == []
-    assert [name for name in dnp.linalg.__all__ if not hasattr(np.linalg, name)] == []
+    here = [name for name in dnp.linalg.__all__ if not hasattr(np.linalg, name)]
+    assert here == ["expm", "solve_triangular"]  # (SciPy's)
 
 
 @pytest.mark.parametrize("name", [n for n in dnp.__all__ if inspect.isfunction(getattr(dnp, n))])
@@ -427,7 +428,7 @@ def test_the_norm_of_zero_has_derivative_zero() -> None:
     assert value(dt.grad(np.linalg.norm)(np.zeros(3))).tolist() == [0, 0, 0]
     assert float(dt.jvp(np.linalg.norm, (np.zeros(3),), (np.ones(3),))[1]) == 0
     with pytest.raises(dt.ShapeError, match="norm"):
-        dnp.linalg.norm(numbers((2, 2)), 2)
+        dnp.linalg.norm(numbers((2, 2)), 3)
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 2)], ids=str)

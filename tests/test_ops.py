@@ -57,14 +57,43 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "trigamma": lambda x: scipy.special.polygamma(1, x),
     "polygamma": scipy.special.polygamma,
     "logistic": scipy.special.expit,
+    **{
+        name: getattr(scipy.special, name)
+        for name in (
+            *("erfinv", "ndtr", "ndtri", "log_ndtr", "logit", "xlog1py", "entr", "rel_entr", "kl_div"),
+            *("i0", "i1", "i0e", "i1e", "j0", "j1"),
+        )
+    },
     "softplus": lambda x: np.logaddexp(x, 0),
     "relu": lambda x: np.where(x <= 0, 0, x),
     "leakyrelu": lambda a, b: np.where(a > 0, a, a * b),
     "gelu": lambda x: x * scipy.special.ndtr(x),
 }
 # In units of the last place of max(|value|, floor): more than the 4 that two good libraries may differ by.
-ULPS = {"integer_power": 16, "polygamma": 64, "erfc": 8, "gelu": 16, "tan": 8, "digamma": 16}
-FLOORS = {"gammaln": 1.0, "digamma": 1.0, "sinc": 1.0, "logaddexp": 0.1, "logaddexp2": 0.1, "gelu": 0.1}
+ULPS = {
+    "ndtr": 16,
+    "log_ndtr": 16,
+    "rel_entr": 8,
+    "i1": 16,
+    "i1e": 16,
+    "integer_power": 16,
+    "polygamma": 64,
+    "erfc": 8,
+    "gelu": 16,
+    "tan": 8,
+    "digamma": 16,
+}
+FLOORS = {
+    "kl_div": 1.0,
+    "j0": 1.0,
+    "j1": 1.0,
+    "gammaln": 1.0,
+    "digamma": 1.0,
+    "sinc": 1.0,
+    "logaddexp": 0.1,
+    "logaddexp2": 0.1,
+    "gelu": 0.1,
+}
 
 
 def reference(name: str) -> Callable[..., Any]:
@@ -153,6 +182,7 @@ SPECIAL_SKIP = {
     "integer_power": "takes whole numbers only",
     "polygamma": "takes whole orders only",
     "where": "the mask is 0 or 1",
+    "kl_div": "SciPy's is infinite where the ratio is no normal number",
 }
 # Where SciPy is on its own: C says inf for the first, there is no limit at the second, and the others have
 # values.
@@ -162,6 +192,10 @@ SCIPY_ALONE = {
     ("gammaln", 5e-324),
     ("gammaln", -5e-324),
     ("logistic", -710.0),
+    *((name, x) for name in ("i0", "i1", "j0", "j1") for x in (np.inf, -np.inf)),
+    *((name, x) for name in ("i0", "i1") for x in (710.0, -710.0)),  # (below the largest number)
+    *((name, -0.0) for name in ("erfinv", "i1", "i1e")),
+    *((name, x) for name in ("j0", "j1") for x in (1e160, 1e300, -1e300)),  # (sin and cos of the exact number)
 }
 # Which of two zeros is the larger one differs between NumPy's own loops.
 EITHER_ZERO = {"maximum", "minimum", "fmax", "fmin", "clip"}
@@ -362,6 +396,13 @@ KINKS: dict[str, list[tuple[tuple[float, ...], tuple[float | None, ...]]]] = {
     "rint": [((0.5,), (0.0,))],
     "nan_to_num": [((NAN,), (0.0,)), ((INF,), (0.0,)), ((-INF,), (0.0,))],
     "polygamma": [((2.0, 1.5), (0.0, None))],
+    "erfinv": [((1.0,), (INF,)), ((-1.0,), (INF,))],
+    "ndtri": [((0.0,), (INF,)), ((1.0,), (INF,))],
+    "logit": [((0.0,), (INF,)), ((1.0,), (INF,))],
+    "entr": [((0.0,), (INF,))],
+    "rel_entr": [((0.0, 1.0), (-INF, None))],
+    "kl_div": [((0.0, 1.0), (-INF, None))],
+    "i0e": [((0.0,), (0.0,))],
     "relu": [((0.0,), (0.0,))],
     "leakyrelu": [((0.0, 0.1), (0.1, 0.0))],
 }

@@ -90,10 +90,16 @@ def test_methods_of_ufuncs() -> None:
 
 def test_functions_that_dualtape_lacks_work_on_constants_only() -> None:
     x = dt.dlarray(numbers(3, 3))
-    np.testing.assert_allclose(np.linalg.inv(x), np.linalg.inv(value(x)))
+    np.testing.assert_allclose(np.linalg.eigvals(x), np.linalg.eigvals(value(x)))
     assert isinstance(np.spacing(x), np.ndarray)
     assert np.allclose(x, x)
-    for function in (np.linalg.inv, np.spacing, np.median, lambda x: np.percentile(x, q=50.0), lambda x: np.block([x])):
+    for function in (
+        np.linalg.eigvals,
+        np.spacing,
+        np.median,
+        lambda x: np.percentile(x, q=50.0),
+        lambda x: np.block([x]),
+    ):
         with pytest.raises(dt.TraceError, match=r"has no derivative of this function.*extractdata"):
             tracked(function, numbers(3, 3))
         with pytest.raises(dt.TraceError, match="has no derivative"):
@@ -322,4 +328,4 @@ def test_other_types_may_take_over() -> None:
             return "other"
 
     assert dt.dlarray([1.0]) + Other() == "other"
-    assert np.linalg.solve(dt.dlarray(np.eye(2)), Other()) == "other"
+    assert np.linalg.tensorsolve(dt.dlarray(np.eye(2)), Other()) == "other"

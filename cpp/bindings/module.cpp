@@ -17,6 +17,7 @@ namespace dualtape::bindings {
 
 void bind_optim(py::module_& module);
 void bind_dual(py::module_& module);
+void bind_linalg(py::module_& module);
 
 namespace {
 
@@ -32,7 +33,7 @@ py::dict build_info() {
   info["isa_used"] = std::string(num::name(num::current_isa()));
   info["fma"] = num::has_fma();
   info["sleef"] = DUALTAPE_SLEEF_VERSION;
-  info["eigen"] = py::none();
+  info["eigen"] = DUALTAPE_EIGEN_VERSION;
   return info;
 }
 
@@ -59,6 +60,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_used()) {
   bind_transforms(module);
   bind_dual(module);
   bind_optim(module);
+  bind_linalg(module);
   bind_program(module);
   bind_checks(module);
   bind_replay(module);

@@ -37,6 +37,7 @@ from dualtape._core import (
 )
 from dualtape.accelerate import AcceleratedFunction, dlaccelerate
 from dualtape.checking import check_grads
+from dualtape.classes import onehotdecode, onehotencode
 from dualtape.custom import checkpoint, custom_jvp, custom_vjp
 from dualtape.forward import jacfwd, jvp, linearize
 from dualtape.functions import (
@@ -49,11 +50,16 @@ from dualtape.functions import (
     sigmoid,
     softmax,
     softplus,
+    swish,
 )
 from dualtape.hessians import hessian, hvp
+from dualtape.implicit import fixed_point, root
 from dualtape.labels import dims, finddim, isdlarray, stripdims
 from dualtape.lbfgs import LbfgsState, lbfgsupdate
 from dualtape.loops import Execution, Over, Run, Runs, grid, loop, points, sweep
+from dualtape.losses import crossentropy, huber, indexcrossentropy, l1loss, l2loss, mse
+from dualtape.minibatches import minibatchqueue
+from dualtape.normalization import batchnorm, dropout, layernorm
 from dualtape.operators import dldivergence, dljacobian, dllaplacian
 from dualtape.program import Program, trace
 from dualtape.reverse import grad, jacrev, value_and_grad, vjp
@@ -70,7 +76,7 @@ from dualtape.updates import (
 )
 
 if TYPE_CHECKING:
-    from dualtape import numpy, optim, plots, random, schedules, scipy
+    from dualtape import initializers, numpy, optim, plots, random, schedules, scipy
 else:
 
     def _later(name: str) -> ModuleType:
@@ -86,8 +92,8 @@ else:
         spec.loader.exec_module(module)
         return module
 
-    numpy, optim, plots, random, schedules, scipy = map(
-        _later, ("numpy", "optim", "plots", "random", "schedules", "scipy")
+    initializers, numpy, optim, plots, random, schedules, scipy = map(
+        _later, ("initializers", "numpy", "optim", "plots", "random", "schedules", "scipy")
     )
 
 __all__ = [  # noqa: RUF022 - in the order of the documentation
@@ -143,8 +149,22 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     "custom_vjp",
     "checkpoint",
     "check_grads",
+    "root",
+    "fixed_point",
     "Dual",
     # functions
+    "mse",
+    "l1loss",
+    "l2loss",
+    "huber",
+    "crossentropy",
+    "indexcrossentropy",
+    "batchnorm",
+    "layernorm",
+    "dropout",
+    "onehotencode",
+    "onehotdecode",
+    "minibatchqueue",
     "fullyconnect",
     "gelu",
     "leakyrelu",
@@ -154,7 +174,9 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     "sigmoid",
     "softmax",
     "softplus",
+    "swish",
     # modules
+    "initializers",
     "numpy",
     "optim",
     "plots",

@@ -11,6 +11,7 @@ _Axis: TypeAlias = int | Sequence[int] | None
 
 __version__: str
 elementwise: ModuleType
+linalg: ModuleType
 
 @final
 class Bound:

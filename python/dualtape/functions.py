@@ -22,6 +22,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softplus",
+    "swish",
 ]
 
 _ops = _core.elementwise
@@ -88,6 +89,11 @@ def sigmoid(x: Any) -> dlarray:
 def softplus(x: Any) -> dlarray:
     """log(1 + exp(x)), without overflow; its derivative is the sigmoid."""
     return _ops.softplus(x)
+
+
+def swish(x: Any) -> dlarray:
+    """x times the sigmoid of x."""
+    return _ops.multiply(x, _ops.logistic(x))
 
 
 def fullyconnect(x: Any, weights: Any, bias: Any = None) -> dlarray:

@@ -242,4 +242,17 @@ void matmul_into(Array& out, const Array& a, const Array& b, bool accumulate) {
   product_into(out, a, b, batch, accumulate);
 }
 
+void block_product(double* c, std::int64_t c_row, const double* a, std::int64_t a_row, std::int64_t a_column,
+                   const double* b, std::int64_t b_row, std::int64_t b_column, ProductSize size, bool accumulate,
+                   Buffer& scratch) {
+  Product<double> p{size.m, size.n, size.k, a, a_row, a_column, b, b_row, b_column, c, c_row, accumulate, nullptr};
+  const MatrixKernels<double>& kernel = kernels<double>();
+  const auto bytes = static_cast<std::size_t>(kernel.scratch(p)) * sizeof(double);
+  if (bytes > 0) {
+    if (!scratch || scratch.bytes() < bytes) scratch = Buffer::allocate(bytes);
+    p.scratch = static_cast<double*>(scratch.data());
+  }
+  kernel.product(p);
+}
+
 }  // namespace dualtape::array

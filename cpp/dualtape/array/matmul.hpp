@@ -17,4 +17,13 @@ void matmul_into(Array& out, const Array& a, const Array& b, bool accumulate = f
 /// the bits of products one by one).
 void matmul_lanes_into(Array& out, const Array& a, const Array& b);
 
+/// c = a b or c += a b on blocks of larger float64 matrices. Strides count elements; rows of c are contiguous (and c
+/// has none between them where it has one column and a is not C-ordered). `scratch` is kept from call to call.
+struct ProductSize {
+  std::int64_t m, n, k;
+};
+void block_product(double* c, std::int64_t c_row, const double* a, std::int64_t a_row, std::int64_t a_column,
+                   const double* b, std::int64_t b_row, std::int64_t b_column, ProductSize size, bool accumulate,
+                   Buffer& scratch);
+
 }  // namespace dualtape::array

@@ -6,7 +6,9 @@
 
 #include <type_traits>
 
+#include "dualtape/ops/bessel.hpp"
 #include "dualtape/ops/functions.hpp"
+#include "dualtape/ops/normal.hpp"
 #include "dualtape/ops/special.hpp"
 
 namespace dualtape::ops {
@@ -116,8 +118,44 @@ constexpr T log_add_exp2(const T& a, const T& b) {
   return select(a == b, a + 1, select(isnan(distance), distance, maximum(a, b) + more));
 }
 
+/// log(x / (1 - x)), by the difference from 1/2 where that is what matters.
+template <class T>
+constexpr T logit_value(const T& x) {
+  const T twice = 2 * x - 1;
+  return select(absolute(twice) < T(0.4), log1p(twice) - log1p(-twice), log(x / (1 - x)));
+}
+
+// Entropies
+
+template <class T>
+constexpr T entropy(const T& x) {
+  return select(x > 0, -x * log(x), select(x == 0, 0, select(isnan(x), x, T(-kInfinity))));
+}
+/// log(a / b) for positive numbers, also where a / b is next to 1 or no normal number.
+template <class T>
+constexpr T log_ratio(const T& a, const T& b) {
+  const T ratio = a / b;
+  const T far = select((ratio > T(1e-30)) & (ratio < T(1e30)), log(ratio), log(a) - log(b));
+  return select((ratio > T(0.5)) & (ratio < 2), log1p((a - b) / b), far);
+}
+template <class T>
+constexpr T relative_entropy(const T& a, const T& b) {
+  const T wrong = select(isnan(a) | isnan(b), T(kNaN), T(kInfinity));
+  return select((a > 0) & (b > 0), a * log_ratio(a, b), select((a == 0) & (b >= 0), 0, wrong));
+}
+template <class T>
+constexpr T divergence(const T& a, const T& b) {
+  const T wrong = select(isnan(a) | isnan(b), T(kNaN), T(kInfinity));
+  return select((a > 0) & (b > 0), a * log_ratio(a, b) - a + b, select((a == 0) & (b >= 0), b, wrong));
+}
+
 // Others
 
+/// a / x, and the limit 1/2 of i1(x) / x and j1(x) / x at 0.
+template <class T>
+constexpr T over_argument(const T& a, const T& x) {
+  return select(x == 0, T(0.5), a / x);
+}
 /// b / (a*a + b*b) without overflow.
 template <class T>
 constexpr T angle_slope(const T& b, const T& a) {

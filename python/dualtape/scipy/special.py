@@ -14,18 +14,34 @@ from dualtape import _core
 from dualtape._core import dlarray
 
 __all__ = [
+    "betaln",
     "digamma",
+    "entr",
     "erf",
     "erfc",
+    "erfinv",
     "expit",
     "gammaln",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
+    "j0",
+    "j1",
+    "kl_div",
     "log_expit",
+    "log_ndtr",
     "log_softmax",
+    "logit",
     "logsumexp",
+    "ndtr",
+    "ndtri",
     "polygamma",
     "psi",
+    "rel_entr",
     "softmax",
     "softplus",
+    "xlog1py",
     "xlogy",
 ]
 
@@ -33,12 +49,20 @@ Axis = int | tuple[int, ...] | None
 
 _ops = _core.elementwise
 
-erf, erfc = _ops.erf, _ops.erfc
+erf, erfc, erfinv = _ops.erf, _ops.erfc, _ops.erfinv
+ndtr, ndtri, log_ndtr = _ops.ndtr, _ops.ndtri, _ops.log_ndtr
 gammaln = _ops.gammaln
 digamma = psi = _ops.digamma
-expit = _ops.logistic
+expit, logit = _ops.logistic, _ops.logit
 softplus = _ops.softplus
-xlogy = _ops.xlogy
+xlogy, xlog1py = _ops.xlogy, _ops.xlog1py
+entr, rel_entr, kl_div = _ops.entr, _ops.rel_entr, _ops.kl_div
+i0, i1, i0e, i1e, j0, j1 = _ops.i0, _ops.i1, _ops.i0e, _ops.i1e, _ops.j0, _ops.j1
+
+
+def betaln(a: Any, b: Any) -> dlarray:
+    """The logarithm of the absolute value of the beta function, as scipy.special.betaln."""
+    return _ops.gammaln(a) + _ops.gammaln(b) - _ops.gammaln(_ops.add(a, b))
 
 
 def log_expit(x: Any) -> dlarray:
