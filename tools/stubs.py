@@ -33,6 +33,7 @@ from typing import Any, ClassVar, Self, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 _Axis: TypeAlias = int | Sequence[int] | None
 """
@@ -207,7 +208,9 @@ def definitions(module: ModuleType) -> Iterator[str]:
     classes = [(name, value) for name, value in values.items() if isinstance(value, type)]
     for name, cls in sorted(classes, key=lambda item: (len(item[1].__mro__), item[0])):
         bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object and not is_pybind(cls))
-        final = "" if issubclass(cls, BaseException) or is_pybind(cls) or cls.__flags__ & 1 << 10 else "@final\n"
+        plain = issubclass(cls, BaseException) or is_pybind(cls)
+        # A class of C with fields of its own: whoever inherits from it can inherit from no other such class.
+        final = "" if plain else "@disjoint_base\n" if cls.__flags__ & IS_BASE else "@final\n"
         body = list(members(cls)) or ["    ..."]
         head = f"class {name}({bases}):" if bases else f"class {name}:"
         yield f"{final}{head}" + (" ...\n" if body == ["    ..."] else "\n" + "\n".join(body) + "\n")

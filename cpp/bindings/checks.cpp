@@ -174,8 +174,9 @@ PyObject* adding(const char* name, Py_ssize_t given, Body&& body) {
 }
 
 PyObject* add_entry(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  return adding<4>("entry", n,
-                   [&] { return add(self, {Check::Kind::entry, args[0], args[1], args[2], args[3], 0, {}}); });
+  return adding<4>("entry", n, [&] {
+    return add(self, {Check::Kind::entry, args[0], args[1], args[2], args[3], 0, {}});
+  });
 }
 
 PyObject* add_cell(PyObject* self, PyObject* const* args, Py_ssize_t n) {
@@ -243,8 +244,9 @@ PyObject* add_readonly(PyObject* self, PyObject* const* args, Py_ssize_t n) {
 }
 
 PyObject* add_call(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  return adding<2>("call", n,
-                   [&] { return add(self, {Check::Kind::call, args[0], args[1], nullptr, nullptr, 0, {}}); });
+  return adding<2>("call", n, [&] {
+    return add(self, {Check::Kind::call, args[0], args[1], nullptr, nullptr, 0, {}});
+  });
 }
 
 PyObject* changed(PyObject* self, PyObject*) {

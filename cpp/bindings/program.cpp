@@ -248,7 +248,8 @@ void bind_program(py::module_& module) {
       },
       py::arg("x"), py::arg("type"),
       "The memory that an object has as one of a type: whether its state has changed, without asking for it.");
-  module.def("is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
+  module.def(
+      "is_tracing", [] { return tape::Recorder::current() != nullptr; }, "Whether a trace is open.");
   module.def(
       "user_line",
       [] {

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 _Axis: TypeAlias = int | Sequence[int] | None
 
@@ -70,6 +71,7 @@ class Dual:
     @property
     def tangent(self) -> Any: ...
 
+@disjoint_base
 class Latest:
     calls: int
     hits: int
@@ -81,6 +83,7 @@ class Replay:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
 
+@disjoint_base
 class Replayable:
     _direct: bool
     _latest: Latest
