@@ -28,7 +28,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
             f"select: {len(condlist)} conditions and {len(choicelist)} choices were given; give as many of both, one "
             "or more."
         )
-    made = asarray(default)
+    made = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         made = _where(condition, choice, made)
     return made

@@ -152,7 +152,7 @@ def linspace(
 
 
 def _between(first: dlarray, last: dlarray, num: int, endpoint: bool) -> dlarray:
-    part = np.linspace(0.0, 1.0, num, endpoint)
+    part = np.linspace(0.0, 1.0, num, endpoint, dtype=np.result_type(first.dtype, last.dtype, 1.0))
     part = part.reshape(-1, *(1,) * max(first.ndim, last.ndim))
     return first * (1.0 - part) + last * part
 
@@ -171,7 +171,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     """Numbers with a constant ratio in an interval, as numpy.geomspace; they depend on ends that are dlarrays."""
     if not (isinstance(start, dlarray) or isinstance(stop, dlarray)):
         return dlarray(np.geomspace(start, stop, num, endpoint, dtype, axis))
-    first = asarray(start)
+    first = asarray(start, np.float64)
     ratio = TABLE["log"](TABLE["true_divide"](stop, first))
     made = first * TABLE["exp"](linspace(ratio * 0.0, ratio, num, endpoint))
     made = made if axis == 0 else _core.moveaxis(made, 0, axis)

@@ -240,6 +240,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> dlarray:
     v = asarray(x)
     if v.ndim != 1:
         raise ShapeError(f"vander{v.shape}: there are {v.ndim} axes; give a vector.")
+    v = _core.astype(v, np.promote_types(v.dtype, np.int64))
     count = v.size if N is None else N
     if count == 0:
         return dlarray(np.zeros((v.size, 0), v.dtype))

@@ -99,7 +99,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> dlarray:
     return _core.take_along_axis(x, places, axis)
 
 
-def put_along_axis(arr: dlarray, indices: Any, values: Any, axis: int | None, mode: str = "raise") -> None:
+def put_along_axis(arr: dlarray, indices: Any, values: Any, axis: int | None) -> None:
     """Assign to places of its own for each vector along an axis, as numpy.put_along_axis; `arr` gets the new values.
 
     Of equal places the last one stays. The cost grows with the number of places for each vector times its length.
@@ -110,12 +110,12 @@ def put_along_axis(arr: dlarray, indices: Any, values: Any, axis: int | None, mo
     x = _core.ravel(arr) if axis is None else arr
     at = 0 if axis is None else axis % x.ndim
     extent = x.shape[at]
-    numbers = _core.reshape(np.arange(extent), (-1, *(1,) * (x.ndim - 1 - at)))
+    numbers = _core.reshape(np.arange(float(extent)), (-1, *(1,) * (x.ndim - 1 - at)))
     new = _core.broadcast_to(values, np.broadcast_shapes(shape(values), places.shape))
     for k in range(places.shape[at]):
         part = (*(slice(None),) * at, slice(k, k + 1))
-        place = places[part]
-        x = _where(TABLE["equal"](_where(place < 0, place + extent, place), numbers), new[part], x)
+        place = _core.astype(places[part], np.float64)  # (a program has no arithmetic of integers)
+        x = _where(TABLE["equal"](_where(place < 0.0, place + float(extent), place), numbers), new[part], x)
     arr[...] = _core.reshape(x, arr.shape)
 
 
@@ -161,8 +161,8 @@ def digitize(x: Any, bins: Any, right: bool = False) -> dlarray:
     if _known(edges):
         steps = np.diff(_core.extractdata(edges))
         if np.all(steps <= 0) and np.any(steps < 0):
-            found = searchsorted(edges[::-1], x, "right" if right else "left")
-            return edges.size - found
+            above = _core.astype(searchsorted(edges[::-1], x, "left" if right else "right"), np.float64)
+            return _core.astype(float(edges.size) - above, np.int64)
         if np.any(steps < 0):
             raise ValueError(f"digitize({shape(x)}, {edges.shape}): the edges must ascend or descend throughout.")
     return searchsorted(edges, x, "left" if right else "right")
@@ -187,7 +187,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     dlarray
         At a point its slope is that of the stretch to the right.
     """
-    at, places, values = asarray(x), asarray(xp), asarray(fp)
+    at, places, values = (asarray(z, np.float64) for z in (x, xp, fp))
     if places.ndim != 1 or places.shape != values.shape or places.size == 0:
         raise ShapeError(
             f"interp({at.shape}, {places.shape}, {values.shape}): the points must be two vectors of one length, of one "
@@ -204,12 +204,13 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     if places.size == 1:
         inside = at * 0.0 + values[0]
     else:
-        upper = TABLE["clip"](searchsorted(places, at, "right"), 1, places.size - 1)
-        flat = _core.reshape(upper, (-1,)) if ndim(upper) != 1 else upper
+        # (Places are moved about as numbers: a program has no arithmetic of integers.)
+        upper = TABLE["clip"](_core.astype(searchsorted(places, at, "right"), np.float64), 1.0, places.size - 1.0)
 
         def pick(z: dlarray, k: dlarray) -> dlarray:
-            return _core.reshape(_core.take_along_axis(z, k, 0), at.shape)
+            flat = _core.reshape(_core.astype(k, np.int64), (-1,))
+            return _core.reshape(_core.take_along_axis(z, flat, 0), at.shape)
 
-        x0, x1, f0, f1 = pick(places, flat - 1), pick(places, flat), pick(values, flat - 1), pick(values, flat)
+        x0, x1, f0, f1 = pick(places, upper - 1.0), pick(places, upper), pick(values, upper - 1.0), pick(values, upper)
         inside = f0 + (f1 - f0) * ((at - x0) / (x1 - x0))
     return _where(at < places[0], first, _where(at > places[-1], last, inside))

@@ -70,7 +70,7 @@ def _quantiles(name: str, a: Any, q: Any, axis: Axis, method: str, keepdims: boo
     x, kept_shape = _gathered(a, axis)
     if x.shape[-1] == 0:
         raise ShapeError(f"{name}({asarray(a).shape}): there is no element to choose; give at least one.")
-    shares = q if isinstance(q, dlarray) else dlarray(np.asarray(q, x.dtype))
+    shares = q if isinstance(q, dlarray) else dlarray(np.asarray(q, x.dtype if isinstance(q, (int, float)) else None))
     extents = shares.shape
     if not isinstance(q, dlarray) and not np.all((np.asarray(q) >= 0) & (np.asarray(q) <= 1)):
         raise ValueError(f"{name}: shares must lie between 0 and 1 (percentages between 0 and 100); {q!r} was given.")
@@ -182,7 +182,7 @@ def nanpercentile(
 
 
 def _shares(q: Any) -> Any:
-    return q / 100.0 if isinstance(q, dlarray) else np.asarray(q, np.float64) / 100.0
+    return q / 100.0 if isinstance(q, (int, float, dlarray)) else np.asarray(q, np.float64) / 100.0
 
 
 def median(
@@ -341,7 +341,7 @@ def _variables(m: Any, rowvar: bool, dtype: Any) -> dlarray:
     x = asarray(m, dtype)
     if x.ndim > 2:
         raise ShapeError(f"cov{x.shape}: variables have one or two axes; {x.ndim} were given.")
-    x = x if x.dtype in (np.float32, np.float64) else _core.astype(x, np.float64)
+    x = x if dtype is not None else _core.astype(x, np.float64)
     if x.ndim < 2:
         return _core.reshape(x, (1, -1))
     return x if rowvar or x.shape[0] == 1 else _core.transpose(x)
