@@ -172,6 +172,16 @@ PyObject* take_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   return make_dlarray(tape::take(var, normalize_axis("take", int_from("take", "axis", given[1]), var.ndim()), index));
 }
 
+PyObject* take_along_axis_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
+  constexpr const char* names[] = {"indices", "axis"};
+  PyObject* given[2];
+  parse_arguments("take_along_axis", args, count, kwnames, names, 1, given);
+  const Var& var = var_of(x);
+  const Var index = operand("take_along_axis", given[0]);
+  const std::int64_t axis = given[1] ? int_from("take_along_axis", "axis", given[1]) : -1;
+  return make_dlarray(tape::take_along(var, normalize_axis("take_along_axis", axis, var.ndim()), index));
+}
+
 PyObject* astype_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   constexpr const char* names[] = {"dtype"};
   PyObject* given[1];

@@ -90,6 +90,16 @@ PyObject* argmin_(PyObject* x, Args a, Py_ssize_t n, PyObject* k) {
   return arg_extreme<tape::argmin>("argmin", x, a, n, k);
 }
 
+PyObject* argsort_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
+  constexpr const char* names[] = {"axis"};
+  PyObject* given[1];
+  parse_arguments("argsort", args, count, kwnames, names, 0, given);
+  const Var& var = var_of(x);
+  if (given[0] == Py_None) return make_dlarray(tape::argsort(tape::reshape(var, Dims{var.size()}), 0));
+  const std::int64_t axis = given[0] ? int_from("argsort", "axis", given[0]) : -1;
+  return make_dlarray(tape::argsort(var, normalize_axis("argsort", axis, var.ndim())));
+}
+
 PyObject* cumsum_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   constexpr const char* names[] = {"axis"};
   PyObject* given[1];

@@ -23,6 +23,7 @@ using Impl = PyObject* (*)(PyObject* x, Args args, Py_ssize_t count, PyObject* k
   F(std, "axis=None, ddof=0, keepdims=False", "Standard deviation; the divisor is N - ddof.")                 \
   F(argmax, "axis=None, keepdims=False", "Position of the first largest element, as int64 (a constant).")     \
   F(argmin, "axis=None, keepdims=False", "Position of the first smallest element, as int64 (a constant).")    \
+  F(argsort, "axis=-1", "Places that sort along an axis, as int64 (a constant); stable, NaN last.")           \
   F(cumsum, "axis=None", "Cumulative sum along an axis, or of the flattened array.")                          \
   F(reshape, "*shape", "The same elements in another shape; one extent may be -1. A view where possible.")    \
   F(ravel, "", "The elements in one axis. A view where possible.")                                            \
@@ -33,6 +34,7 @@ using Impl = PyObject* (*)(PyObject* x, Args args, Py_ssize_t count, PyObject* k
   F(expand_dims, "axis", "A view with new axes of extent 1.")                                                 \
   F(broadcast_to, "shape", "The array repeated along axes of extent 1 and new leading axes, without a copy.") \
   F(take, "indices, axis=None", "Elements at integer positions along an axis, or of the flattened array.")    \
+  F(take_along_axis, "indices, axis=-1", "Elements at places of its own for each vector along an axis.")      \
   F(astype, "dtype", "The values in another dtype; derivatives pass between float32 and float64.")            \
   F(logsumexp, "axis=None, keepdims=False", "log(sum(exp(x))), without overflow.")                            \
   F(softmax, "axis=None", "exp(x) / sum(exp(x)) along an axis: by default C where labelled, else the last.")  \

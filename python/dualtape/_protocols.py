@@ -143,8 +143,9 @@ def _special_call(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs:
     if method == "reduce" and ufunc in _REDUCTIONS:
         (x, *rest) = inputs
         return _REDUCTIONS[ufunc](x, *rest, **kwargs) if rest else _REDUCTIONS[ufunc](x, **{"axis": 0} | kwargs)
-    if method == "accumulate" and ufunc is np.add:
-        return dnp.cumsum(*inputs, **{"axis": 0} | kwargs if len(inputs) == 1 else kwargs)
+    if method == "accumulate" and ufunc in (np.add, np.multiply):
+        run = dnp.cumsum if ufunc is np.add else dnp.cumprod
+        return run(*inputs, **{"axis": 0} | kwargs if len(inputs) == 1 else kwargs)
     if method == "outer" and not kwargs:
         a, b = map(dnp.asarray, inputs)
         return function(_core.reshape(a, a.shape + (1,) * b.ndim), b)

@@ -27,6 +27,10 @@ Var unslice(const Var& x, Shape full, Slices slices);
 Var take(const Var& x, std::int64_t axis, const Array& index);
 /// Zeros of shape `full` with x added at the indices, duplicates included.
 Var put_add(const Var& x, std::int64_t axis, const Array& index, Shape full);
+/// The elements of each vector along `axis` at places of its own; the index may be a value of the program.
+Var take_along(const Var& x, std::int64_t axis, const Var& index);
+/// Zeros of shape `full` with x added at those places.
+Var add_along(const Var& x, std::int64_t axis, const Var& index, Shape full);
 Var concatenate(std::span<const Var> parts, std::int64_t axis);
 Var stack(std::span<const Var> parts, std::int64_t axis);
 Var cast(const Var& x, DType dtype);
@@ -51,6 +55,8 @@ Var log_softmax(const Var& x, std::int64_t axis);
 // Positions and truths: no derivatives. Without an axis the position is that in the flattened array.
 Var argmax(const Var& x, std::optional<std::int64_t> axis, bool keepdims);
 Var argmin(const Var& x, std::optional<std::int64_t> axis, bool keepdims);
+/// The places that sort along an axis; equal elements keep their order, NaN comes last.
+Var argsort(const Var& x, std::int64_t axis);
 Var any(const Var& x, Axes axes, bool keepdims);
 Var all(const Var& x, Axes axes, bool keepdims);
 

@@ -2,6 +2,7 @@
 // Shaped ops whose results are positions or truths: constant almost everywhere, so they have no derivatives. They are
 // rules all the same, because a program must compute them anew on every replay.
 #include "dualtape/array/reduce.hpp"
+#include "dualtape/array/sort.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/shaped.hpp"
@@ -39,10 +40,16 @@ struct TruthRule final : DiscreteRule {
   Test test_;
 };
 
+struct ArgsortRule final : DiscreteRule {
+  ArgsortRule() : DiscreteRule("argsort") {}
+  Array forward(Operands in, const Attributes& a) const override { return array::argsort(*in[0], a.axis); }
+};
+
+const ArgsortRule argsort_rule;
 const PositionRule argmax_rule("argmax", array::argmax), argmin_rule("argmin", array::argmin);
 const TruthRule any_rule("any", array::any), all_rule("all", array::all);
 const RegisterRule registered[] = {RegisterRule(argmax_rule), RegisterRule(argmin_rule), RegisterRule(any_rule),
-                                   RegisterRule(all_rule)};
+                                   RegisterRule(all_rule), RegisterRule(argsort_rule)};
 
 Var position(const PositionRule& rule, const Var& x, std::optional<std::int64_t> axis, bool keepdims) {
   Attributes attributes;
@@ -68,6 +75,12 @@ Var argmax(const Var& x, std::optional<std::int64_t> axis, bool keepdims) {
 }
 Var argmin(const Var& x, std::optional<std::int64_t> axis, bool keepdims) {
   return position(argmin_rule, x, axis, keepdims);
+}
+Var argsort(const Var& x, std::int64_t axis) {
+  Attributes attributes;
+  attributes.axis = axis;
+  const Var in = x.constant();
+  return apply(argsort_rule, std::span(&in, 1), std::move(attributes));
 }
 Var any(const Var& x, Axes axes, bool keepdims) { return truth(any_rule, x, axes, keepdims); }
 Var all(const Var& x, Axes axes, bool keepdims) { return truth(all_rule, x, axes, keepdims); }

@@ -6,7 +6,8 @@ making dlarrays and for those who like to see which library computes. Functions 
 numbers and sequences, and return dlarrays.
 
 Where to start: `_elementwise` (made from the table of ops), `_shaped` (reductions and rearrangements),
-`_creation` (making and joining), `_indexed` (what is made of indexing), `_products` and `_einsum`.
+`_creation` (making and joining), `_indexed` (what is made of indexing), `_shuffling` (borders, blocks and turns),
+`_sorting` (orders and places), `_statistics`, `_differences`, `_choosing`, `_products` and `_einsum`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,20 @@ import numpy as _numpy
 
 from dualtape._core import dlarray as _dlarray
 
-from . import _creation, _einsum, _elementwise, _indexed, _products, _shaped, linalg
+from . import (
+    _choosing,
+    _creation,
+    _differences,
+    _einsum,
+    _elementwise,
+    _indexed,
+    _products,
+    _shaped,
+    _shuffling,
+    _sorting,
+    _statistics,
+    linalg,
+)
 
 if TYPE_CHECKING:  # the names are collected below
 
@@ -26,7 +40,10 @@ if TYPE_CHECKING:  # the names are collected below
 
 
 _names: dict[str, Any] = dict(_elementwise.TABLE)
-for _module in (_elementwise, _shaped, _creation, _indexed, _products, _einsum):
+for _module in (
+    *(_elementwise, _shaped, _creation, _indexed, _products, _einsum),
+    *(_shuffling, _sorting, _statistics, _differences, _choosing),
+):
     _names |= {
         name: value
         for name, value in vars(_module).items()
@@ -40,6 +57,7 @@ _names |= {
     "amin": _names["min"],
     "asanyarray": _names["asarray"],
     "concat": _names["concatenate"],
+    "conj": _names["conjugate"],
     "permute_dims": _names["transpose"],
 }
 # What is no function.

@@ -16,7 +16,7 @@ import numpy as np
 from dualtape import _core
 from dualtape._core import dlarray
 
-from ._elementwise import refuse_out
+from ._elementwise import TABLE, refuse_out
 from ._shaped import ndim, shape, size
 
 Shape = int | Sequence[int]
@@ -127,14 +127,54 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> dl
     return dlarray(np.arange(start, stop, step, dtype=dtype))
 
 
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> dlarray:
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
     """Evenly spaced numbers in an interval, as numpy.linspace; they depend on ends that are dlarrays."""
-    if not (isinstance(start, dlarray) or isinstance(stop, dlarray)):
-        return dlarray(np.linspace(start, stop, num, endpoint, dtype=dtype))
-    first, last = asarray(start), asarray(stop)
-    part = np.linspace(0.0, 1.0, num, endpoint)
+    first, last = start, stop
+    if isinstance(start, dlarray) or isinstance(stop, dlarray):
+        first, last = asarray(start), asarray(stop)
+        made = _between(first, last, num, endpoint)
+        made = made if dtype is None else _core.astype(made, dtype)
+        made = made if axis == 0 else _core.moveaxis(made, 0, axis)
+    else:
+        made = dlarray(np.linspace(start, stop, num, endpoint, dtype=dtype, axis=axis))
+    if not retstep:
+        return made
+    gaps = num - 1 if endpoint else num
+    return made, (np.subtract(last, first) / gaps if gaps > 0 else np.nan)
+
+
+def _between(first: dlarray, last: dlarray, num: int, endpoint: bool) -> dlarray:
+    part = np.linspace(0.0, 1.0, num, endpoint, dtype=np.result_type(first.dtype, last.dtype, 1.0))
     part = part.reshape(-1, *(1,) * max(first.ndim, last.ndim))
-    made = first * (1.0 - part) + last * part
+    return first * (1.0 - part) + last * part
+
+
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> dlarray:
+    """Powers of a base with evenly spaced exponents, as numpy.logspace; they depend on ends and base."""
+    if not any(isinstance(x, dlarray) for x in (start, stop, base)):
+        return dlarray(np.logspace(start, stop, num, endpoint, base, dtype, axis))
+    made = TABLE["power"](base, linspace(start, stop, num, endpoint, axis=axis))
+    return made if dtype is None else _core.astype(made, dtype)
+
+
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> dlarray:
+    """Numbers with a constant ratio in an interval, as numpy.geomspace; they depend on ends that are dlarrays."""
+    if not (isinstance(start, dlarray) or isinstance(stop, dlarray)):
+        return dlarray(np.geomspace(start, stop, num, endpoint, dtype, axis))
+    first = asarray(start, np.float64)
+    ratio = TABLE["log"](TABLE["true_divide"](stop, first))
+    made = first * TABLE["exp"](linspace(ratio * 0.0, ratio, num, endpoint))
+    made = made if axis == 0 else _core.moveaxis(made, 0, axis)
     return made if dtype is None else _core.astype(made, dtype)
 
 
@@ -146,6 +186,11 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = np.float64) -> dl
 def identity(n: int, dtype: Any = np.float64) -> dlarray:
     """The identity matrix, as numpy.identity."""
     return eye(n, dtype=dtype)
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = np.float64) -> dlarray:
+    """Ones on and below a diagonal, as numpy.tri."""
+    return dlarray(np.tri(N, M, k, dtype))
 
 
 # Joining and cutting up.

@@ -15,7 +15,7 @@ from dualtape import _core
 from dualtape._core import dlarray
 
 from ._creation import asarray
-from ._elementwise import TABLE
+from ._elementwise import TABLE, refuse_out
 from ._shaped import shape
 
 _where = TABLE["where"]
@@ -100,32 +100,34 @@ def triu(m: Any, k: int = 0) -> dlarray:
     return _where(_triangle(m, k - 1), 0.0, m)
 
 
-def diff(a: Any, n: int = 1, axis: int = -1) -> dlarray:
-    """Differences of neighbours along an axis, `n` times, as numpy.diff."""
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> dlarray:
+    """Differences of neighbours along an axis, `n` times, as numpy.diff; values may be put before and after."""
     x = asarray(a)
     place = axis % x.ndim
+    parts = [x]
+    for end, position in ((prepend, 0), (append, 2)):
+        if end is not None:
+            new = asarray(end)
+            one = [1 if i == place else extent for i, extent in enumerate(x.shape)]
+            parts.insert(position, _core.broadcast_to(new, one) if new.ndim == 0 else new)
+    x = _core.concatenate(parts, place) if len(parts) > 1 else x
     for _ in range(n):
         x = x[_along(place, slice(1, None))] - x[_along(place, slice(None, -1))]
     return x
 
 
-def sort(a: Any, axis: int | None = -1) -> dlarray:
-    """Elements in ascending order along an axis, as numpy.sort; equal ones keep their order."""
-    x = asarray(a)
-    x, axis = (_core.ravel(x), 0) if axis is None else (x, axis % x.ndim)
-    return take_along_axis(x, argsort(x, axis), axis)
+def diagflat(v: Any, k: int = 0) -> dlarray:
+    """The matrix with the flattened array on its diagonal, as numpy.diagflat."""
+    return diag(_core.ravel(asarray(v)), k)
 
 
-def argsort(a: Any, axis: int | None = -1) -> dlarray:
-    """Positions that sort an array, as numpy.argsort: a constant; equal elements keep their order."""
-    return dlarray(np.argsort(_core.extractdata(asarray(a)), axis=axis, kind="stable"))
+def compress(condition: Any, a: Any, axis: int | None = None, out: None = None) -> dlarray:
+    """The parts along an axis for which a condition holds, as numpy.compress; the condition is a constant."""
+    if out is not None:
+        refuse_out("compress")
+    return _core.take(a, np.flatnonzero(np.asarray(condition)), axis)
 
 
-def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> dlarray:
-    """Elements at positions that differ from vector to vector along an axis, as numpy.take_along_axis."""
-    x, places = asarray(arr), indices.numpy() if isinstance(indices, dlarray) else np.asarray(indices)
-    if axis is None:
-        return _core.take(x, places)
-    axis %= x.ndim
-    grid = np.ogrid[tuple(slice(n) for n in places.shape)]
-    return x[tuple(places if i == axis else g for i, g in enumerate(grid))]
+def extract(condition: Any, arr: Any) -> dlarray:
+    """The elements for which a condition holds, as numpy.extract; the condition is a constant."""
+    return _core.take(_core.ravel(asarray(arr)), np.flatnonzero(np.asarray(condition)))
