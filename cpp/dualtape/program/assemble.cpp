@@ -243,6 +243,7 @@ class Storage {
         root_(code.values.size()),
         pinned_(code.values.size()),
         last_(code.values.size()),
+        place_in_held_(code.values.size()),
         last_in_(code.values.size(), kNone),
         after_(code.values.size(), kNone) {
     for (std::size_t id = 0; id < root_.size(); ++id) {
@@ -414,11 +415,20 @@ class Storage {
     }
     const auto is_after = [&](ValueId id) { return after_[id] == number; };
     std::vector<ValueId> held;
+    const auto hold = [&](ValueId id) {
+      place_in_held_[id] = held.size();
+      held.push_back(id);
+    };
+    const auto let_go = [&](ValueId id) {
+      held[place_in_held_[id]] = held.back();
+      place_in_held_[held.back()] = place_in_held_[id];
+      held.pop_back();
+    };
     if (parent_[number] != kNone) {
       const std::set<ValueId> live(segment.live.begin(), segment.live.end());
       for (ValueId id : at_end[parent_[number]]) {
         if (live.count(id)) {
-          held.push_back(id);
+          hold(id);
         } else if (!later_[id]) {
           give(id, free);
         }
@@ -434,23 +444,23 @@ class Storage {
           ends.push_back(id);
       });
       for (ValueId id : ends) {
-        if (may_overlap(instruction, id)) give(id, free), held.erase(std::find(held.begin(), held.end(), id));
+        if (may_overlap(instruction, id)) give(id, free), let_go(id);
       }
       if (!pinned_[instruction.out]) {
         if (out.varying) {
           get(instruction.out, free);
-          held.push_back(instruction.out);
+          hold(instruction.out);
         } else {
           pin(instruction.out);
         }
       }
       for (ValueId id : ends) {
-        if (!may_overlap(instruction, id)) give(id, free), held.erase(std::find(held.begin(), held.end(), id));
+        if (!may_overlap(instruction, id)) give(id, free), let_go(id);
       }
       if (out.varying && !pinned_[instruction.out] && last_in_[instruction.out] != number &&
           !is_after(instruction.out)) {
         give(instruction.out, free);  // nobody reads it
-        held.erase(std::find(held.begin(), held.end(), instruction.out));
+        let_go(instruction.out);
       }
     }
     at_end[number] = std::move(held);
@@ -479,7 +489,7 @@ class Storage {
   std::vector<bool> pinned_;
   // In the segment at hand, whose number stands beside it: the last instruction that reads a value, and whether it is
   // read behind the segment.
-  std::vector<std::size_t> last_;
+  std::vector<std::size_t> last_, place_in_held_;
   std::vector<std::uint32_t> last_in_, after_;
   std::vector<std::uint32_t> parent_;
   std::vector<int> later_;  // by value: how many branches that are still to come, beside where we are, read it
