@@ -6,7 +6,7 @@
 Merged symbols. An inline function of the standard library, compiled into an AVX-512 kernel, is a weak symbol.
 The linker keeps one copy of each weak symbol for the whole library; where it keeps the AVX-512 one, a machine
 without AVX-512 dies of an illegal instruction far from any kernel. Functions in the kernel's own namespace
-(dualtape::avx512) have names of their own and are safe. So: every weak symbol must be in that namespace.
+(dualtape::avx512) have names of their own and are safe. So: every weak function must be in that namespace.
 
 Thread-local memory. A module that is loaded late and wants its thread-local variables the fast way (the
 initial-exec model) shares some hundred spare bytes with every other such module; with more, "cannot allocate
@@ -31,10 +31,10 @@ def output(*command: str) -> str:
 
 
 def merged(file: Path, isa: str) -> Iterator[str]:
-    """Weak symbols of a kernel object outside of its own namespace."""
+    """Weak functions of a kernel object outside of its own namespace (tables of constants are the same in all)."""
     for line in output("nm", "-C", "--defined-only", str(file)).splitlines():
         _, kind, symbol = line.split(maxsplit=2)
-        if kind in "WVwvu" and f"::{isa}::" not in symbol and "DW.ref." not in symbol:
+        if kind in "Ww" and f"::{isa}::" not in symbol and "DW.ref." not in symbol:
             yield f"{file.name} ({isa}): the linker may merge {symbol}"
 
 
