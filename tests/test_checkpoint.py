@@ -184,12 +184,12 @@ PROGRAM = """
             return (w * 0.5, count * 0.0), loss(w)
         return (w, count + 1.0), loss(w)
     file, kind = sys.argv[1:]
-    options = dict(iterations=300_000, record_every=1000, checkpoint=file or None, checkpoint_every=1)
+    options = dict(iterations=2_000_000, record_every=1000, checkpoint=file or None, checkpoint_every=1)
     print("begun", flush=True)
     if kind == "loop":
         out = dt.loop(step, (np.ones(3), 0.0), rate=0.01, **options)
     else:
-        options["iterations"] = 30_000
+        options["iterations"] = 150_000
         out = dt.sweep(step, (np.ones(3), 0.0), over=dt.grid(rate=np.linspace(0.001, 0.05, 40)), lanes=8, **options)
     np.savez(sys.stdout.buffer, *out.state, out.value, out.history, out.iterations, out.stopped)
 """

@@ -523,14 +523,11 @@ class Emitter : public Instructions {
     cold_.push_back([this, d, x, y, repair, back, zero] {
       L(*repair);
       if (style_.masks) {
-        compare(2, x, zero, 0x00);
-        kmovw(r11d, k2);
-        compare(2, y, zero, 0x00);
-        kmovw(ebx, k2);
-        or_(r11d, ebx);
-        kmovw(k2, r11d);
-        kandw(k1, k1, k2);
-        body_.single ? vpxord(d | k1, d, d) : vpxorq(d | k1, d, d);
+        // No general register is free here: those of tables and of rows are in use.
+        for (const Xmm& factor : {x, y}) {
+          body_.single ? vcmpps(k2 | k1, factor, zero, 0x00) : vcmppd(k2 | k1, factor, zero, 0x00);
+          body_.single ? vpxord(d | k2, d, d) : vpxorq(d | k2, d, d);
+        }
       } else {
         const Xmm s = vector(scratch(0)), t = vector(scratch(1));
         compare(scratch(0), x, zero, 0x00);
