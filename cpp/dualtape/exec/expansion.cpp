@@ -26,6 +26,7 @@ bool is_plus_zero(double x) { return x == 0.0 && !std::signbit(x); }
 
 Expansion::NodeId Expansion::push(Node node) {
   nodes_.push_back(node);
+  operations_ += node.kind == Node::Kind::op && !node.zero;
   return static_cast<NodeId>(nodes_.size() - 1);
 }
 

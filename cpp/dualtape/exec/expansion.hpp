@@ -23,6 +23,9 @@ class Expansion {
 
   /// The next instruction; false where it is not made of few numbers and light ops.
   bool add(const Instruction& at);
+  /// Numbers that it knows so far, and those of them that are computed and not known to be zero.
+  std::size_t numbers() const { return nodes_.size(); }
+  std::int64_t operations() const { return operations_; }
   /// A value that is read behind the instructions. `alone`: nothing else is ever stored where it is, so that elements
   /// that are constants may stand there once and for all.
   struct Wanted {
@@ -61,6 +64,7 @@ class Expansion {
   const Code& code_;
   DType dtype_;
   std::vector<Node> nodes_;
+  std::int64_t operations_ = 0;
   std::unordered_map<ValueId, Elements> elements_;
 };
 

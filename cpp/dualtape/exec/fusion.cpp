@@ -19,6 +19,8 @@ using machine::Recorder;
 
 constexpr std::size_t kMostLines = 300;         // of a stretch: more would not fit into the registers anyway
 constexpr std::int64_t kMostExpanded = 4000;    // lines of single numbers
+constexpr std::int64_t kFewNumbers = 64;        // of an instruction, that cost next to nothing to look at
+constexpr std::size_t kMostInVain = 1 << 13;    // numbers of larger instructions that are looked at in vain
 constexpr std::int64_t kDispatch = 15;          // lines that an instruction costs by itself, when it is interpreted
 constexpr std::size_t kMostCompared = 4000;     // values, to find out whether one has its memory for itself
 constexpr std::int64_t kShortestRow = 8;        // numbers
@@ -98,10 +100,14 @@ class Finder {
     Expansion expansion(workspace_, dtype);
     std::uint32_t last = first;
     std::int64_t cost = 0;
-    for (; last < end && expansion.add(instructions[last]); ++last) {
-      cost += kDispatch + code_.values[instructions[last].out].size / machine::vector_width(dtype == DType::f32);
+    for (; last < end; ++last) {
+      const std::int64_t size = code_.values[instructions[last].out].size;
+      if ((size > kFewNumbers && in_vain_ > kMostInVain) || !expansion.add(instructions[last])) break;
+      cost += kDispatch + size / machine::vector_width(dtype == DType::f32);
+      if (expansion.operations() > 2 * cost + kFewNumbers) break;  // rather without this one
     }
-    if (last < first + 2) return std::nullopt;
+    const auto failed = [&]() -> std::optional<Stretch> { return in_vain_ += expansion.numbers(), std::nullopt; };
+    if (last < first + 2) return failed();
     std::vector<Expansion::Wanted> wanted;
     for (std::uint32_t at = first; at < last; ++at) {
       const ValueId out = instructions[at].out;
@@ -109,7 +115,7 @@ class Finder {
     }
     const std::int64_t most = std::min(2 * cost, kMostExpanded);
     std::optional<Expansion::Result> found = expansion.body(wanted, static_cast<std::size_t>(most));
-    if (!found) return std::nullopt;
+    if (!found) return failed();
     Stretch out;
     out.segment = segment, out.first = first, out.last = last;
     out.row_bytes = found->body.item();
@@ -336,6 +342,7 @@ class Finder {
   std::int64_t fewest_;
   bool many_;              // lanes
   std::vector<Use> uses_;  // of each value
+  std::size_t in_vain_ = 0;
   // The stretch at hand
   Shape shape_;
   std::int64_t row_ = 0;  // numbers of a row, for one lane

@@ -9,9 +9,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "dualtape/ops/codes.hpp"
@@ -144,6 +146,8 @@ class Recorder {
   };
   Body& body_;
   std::unordered_map<Line, LineId, Hash> known_;
+  std::map<std::pair<Input::From, std::int64_t>, std::uint32_t> inputs_;  // where each is in the body
+  std::unordered_map<std::uint64_t, std::uint32_t> constants_;            // the same, by their bits
   std::vector<std::vector<Line>> guarded_;  // what is known only within the guards that are open
 };
 

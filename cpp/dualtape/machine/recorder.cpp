@@ -213,18 +213,16 @@ void Recorder::join(LineId guard) {
 }
 
 LineId Recorder::input(Input::From from, std::int64_t offset) {
-  std::uint32_t i = 0;
-  while (i < body_.inputs.size() && (body_.inputs[i].from != from || body_.inputs[i].offset != offset)) ++i;
-  if (i == body_.inputs.size()) body_.inputs.push_back({from, offset});
-  return line({Kind::input, i});
+  const auto [place, is_new] = inputs_.try_emplace({from, offset}, static_cast<std::uint32_t>(body_.inputs.size()));
+  if (is_new) body_.inputs.push_back({from, offset});
+  return line({Kind::input, place->second});
 }
 
 LineId Recorder::constant(double value) {
-  std::uint32_t i = 0;
-  const auto bits = std::bit_cast<std::uint64_t>(value);
-  while (i < body_.constants.size() && std::bit_cast<std::uint64_t>(body_.constants[i]) != bits) ++i;
-  if (i == body_.constants.size()) body_.constants.push_back(value);
-  return line({Kind::constant, i});
+  const auto next = static_cast<std::uint32_t>(body_.constants.size());
+  const auto [place, is_new] = constants_.try_emplace(std::bit_cast<std::uint64_t>(value), next);
+  if (is_new) body_.constants.push_back(value);
+  return line({Kind::constant, place->second});
 }
 
 LineId Recorder::truth(LineId number) {

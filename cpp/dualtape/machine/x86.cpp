@@ -712,7 +712,7 @@ std::vector<Style> styles_for(const Body& body, bool masks, bool scalar) {
   const std::size_t lines = body.lines.size();
   std::vector<Style> out;
   if (!scalar && !body.rows && lines <= 160) {
-    const int most = lines <= 80 ? 4 : 2;
+    const int most = lines <= 24 ? 8 : lines <= 80 ? 4 : 2;
     for (int copies = most; copies > 1; copies /= 2) {
       if (states * copies < registers) out.push_back({masks, false, copies, true});
     }
