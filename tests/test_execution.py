@@ -30,7 +30,7 @@ def arrays(w: Any, learn_rate: Any) -> Any:
 
 
 def looped(step: Any, state: Any) -> Any:
-    return dt.loop(step, state, iterations=40, learn_rate=0.1)
+    return dt.loop(step, state, iterations=100, learn_rate=0.1)
 
 
 @machine_only
@@ -48,6 +48,20 @@ def test_a_step_on_arrays_has_fused_instructions() -> None:
     execution = looped(arrays, np.ones(200)).execution
     assert execution.executor == "fused"
     assert all("instructions" in name for name in execution.machine_code)
+
+
+@machine_only
+def test_programs_say_how_they_run() -> None:
+    scalars = dt.trace(dt.value_and_grad(lambda x: x * x * x + dnp.sqrt(x)), 2.0)
+    assert (scalars.executor, scalars.execution.lanes, scalars.execution.paths) == ("machine", 1, 1)
+    assert scalars.execution.instructions >= 4
+    assert float(scalars(4.0)[1]) == 48.25
+    products = dt.trace(lambda a, b: dnp.exp(a @ b) * 2.0 - a, np.ones((8, 8)), np.ones((8, 8)))
+    assert products.executor == "fused"
+    if shutil.which("objdump"):
+        assert "sqrtsd" in scalars.disassembly()
+    alone = dt.trace(lambda a, b: a @ b, np.ones((8, 8)), np.ones((8, 8)))
+    assert (alone.executor, alone.disassembly()) == ("interpreter", "")
 
 
 def test_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def bits(tree: Any) -> list[bytes]:
 
 
 def kernels(program: dt.Program) -> int:
-    return _core.kernels(program._replayer.replay)
+    return len(program.execution.machine_code)
 
 
 def check(function: Callable[..., Any], *points: tuple[Any, ...], monkeypatch: Any) -> dt.Program:

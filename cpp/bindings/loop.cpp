@@ -9,6 +9,7 @@
 #include <map>
 
 #include "bindings/dlarray.hpp"
+#include "bindings/execution.hpp"
 #include "bindings/program.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/loop/sweep.hpp"
@@ -185,29 +186,12 @@ class Sweep {
     out["running"] = running;
     return out;
   }
-  /// How the step was executed, in the words of Execution (loops/_execution.py); None where it was not.
+  /// How the step was executed, in the words of Execution (_execution.py); None where it was not.
   py::object execution() const {
     if (!plan_) return py::none();
     const exec::Code& code = *plan_->step().code;
-    std::int64_t instructions = 0;
-    for (const exec::Segment& segment : code.segments)
-      instructions += static_cast<std::int64_t>(segment.instructions.size());
-    py::dict out;
-    out["lanes"] = plan_->lanes();
-    out["instructions"] = instructions;
-    out["paths"] = [&] {
-      std::int64_t leaves = 0;
-      for (const exec::Segment& segment : code.segments) leaves += segment.decision == exec::kNone;
-      return leaves;
-    }();
-    out["bytes_per_lane"] = code.per_lane;
-    py::dict kernels;
-    for (const auto& [name, bytes] : plan_->machine_code()) {
-      kernels[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    }
-    out["executor"] = plan_->machine() ? "machine" : kernels.empty() ? "interpreter" : "fused";
-    out["machine_code"] = std::move(kernels);
-    return out;
+    const std::int64_t covered = plan_->machine() ? instructions_of(code) : plan_->fused_instructions();
+    return execution_of(code, plan_->lanes(), covered, plan_->machine_code());
   }
 
  private:

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "bindings/execution.hpp"
 #include "bindings/program.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/functions.hpp"
@@ -178,6 +179,16 @@ py::object make_replay(const PyProgram& program, std::vector<std::string> labels
   return py::reinterpret_steal<py::object>(object);
 }
 
+/// How a program is executed from the second call on.
+py::dict execution(const py::object& object) {
+  if (!is_replay(object.ptr())) throw DTypeError("execution: the argument must be a replay.");
+  Machine& machine = machine_of(object.ptr());
+  machine.compile();
+  const exec::Fusion* fusion = machine.runner().home().fusion();
+  return execution_of(machine.runner().code(), 1, fusion ? fusion->covered() : 0,
+                      fusion ? fusion->kernels() : machine::Listing());
+}
+
 /// The outcomes of decisions up to the one that the last call of a replay had no path for.
 std::vector<std::int64_t> missing(const py::object& object) {
   if (!is_replay(object.ptr())) throw DTypeError("missing: the argument must be a replay.");
@@ -218,10 +229,7 @@ void bind_replay(py::module_& module) {
              py::arg("arguments") = py::none(), py::arg("fixed") = py::list(), py::arg("results") = py::none(),
              py::arg("result_labels") = py::list(),
              "The program as a callable on leaves; the rest says how the arguments of calls are laid out.");
-  module.def(
-      "kernels",
-      [](const py::object& replay) { return is_replay(replay.ptr()) ? machine_of(replay.ptr()).kernels() : 0; },
-      py::arg("replay"), "How many stretches of a replay are machine code by now.");
+  module.def("execution", &execution, py::arg("replay"), "How a replay is executed, in the words of Execution.");
   module.def("missing", &missing, py::arg("replay"), "Outcomes of decisions up to the one without a path.");
 }
 

@@ -34,8 +34,13 @@ class Machine {
   /// False where a decision came out in a way that has not been traced.
   bool run() {
     // A program that is run once is not compiled.
-    if (runs_ < 2 && ++runs_ == 2) runner_.home().fuse(exec::Fusion::of(runner_.home()));
+    if (runs_ < 2 && ++runs_ == 2) compile();
     return runner_.run(1);
+  }
+  /// Makes machine code of it.
+  void compile() {
+    if (!runner_.home().fusion()) runner_.home().fuse(exec::Fusion::of(runner_.home()));
+    runs_ = 2;
   }
   /// A new dlarray.
   PyObject* result(std::size_t i);
@@ -49,7 +54,6 @@ class Machine {
   std::size_t results() const { return results_.size(); }
   DType stored(std::size_t i) const { return runner_.result_dtype(i); }
   const Dims& shape(std::size_t i) const { return results_[i].shape; }
-  std::size_t kernels() const { return runner_.home().stretches(); }
   int traverse(visitproc visit, void* arg) const;
 
  private:

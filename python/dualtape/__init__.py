@@ -35,6 +35,7 @@ from dualtape._core import (
     extractdata,
     stop_gradient,
 )
+from dualtape._execution import Execution
 from dualtape.accelerate import AcceleratedFunction, dlaccelerate
 from dualtape.checking import check_grads
 from dualtape.classes import onehotdecode, onehotencode
@@ -56,7 +57,7 @@ from dualtape.hessians import hessian, hvp
 from dualtape.implicit import fixed_point, root
 from dualtape.labels import dims, finddim, isdlarray, stripdims
 from dualtape.lbfgs import LbfgsState, lbfgsupdate
-from dualtape.loops import Execution, Over, Run, Runs, grid, loop, points, sweep
+from dualtape.loops import Over, Run, Runs, grid, loop, points, sweep
 from dualtape.losses import crossentropy, huber, indexcrossentropy, l1loss, l2loss, mse
 from dualtape.minibatches import minibatchqueue
 from dualtape.normalization import batchnorm, dropout, layernorm

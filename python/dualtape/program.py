@@ -21,6 +21,7 @@ from dualtape.tree import flatten
 
 if TYPE_CHECKING:
     from dualtape._captures import Captures
+    from dualtape._execution import Execution
     from dualtape._program_rows import Constant, Guard, Instruction
 
 __all__ = ["Program", "trace"]
@@ -42,6 +43,10 @@ class Program(_core.Replayable):
         The decisions.
     memory : dict
         How many instructions and paths there are, and the bytes a replay needs.
+    execution : Execution
+        How the core runs it from its second call on.
+    executor : str
+        The same in a word: "machine", "fused" or "interpreter".
 
     Notes
     -----
@@ -199,6 +204,20 @@ class Program(_core.Replayable):
     @property
     def memory(self) -> dict[str, int]:
         return dict(self._core.memory())
+
+    @property
+    def execution(self) -> Execution:
+        from dualtape._execution import Execution
+
+        return Execution(**_core.execution(self._replayer.replay))
+
+    @property
+    def executor(self) -> str:
+        return self.execution.executor
+
+    def disassembly(self) -> str:
+        """The machine code in assembly language; see :meth:`Execution.disassembly`."""
+        return self.execution.disassembly()
 
     def to_dot(self) -> str:
         """The graph in Graphviz's language."""

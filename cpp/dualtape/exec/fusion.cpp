@@ -20,7 +20,7 @@ using machine::Recorder;
 constexpr std::size_t kMostLines = 300;         // of a stretch: more would not fit into the registers anyway
 constexpr std::int64_t kMostExpanded = 4000;    // lines of single numbers
 constexpr std::int64_t kFewNumbers = 64;        // of an instruction, that cost next to nothing to look at
-constexpr std::size_t kMostInVain = 1 << 13;    // numbers of larger instructions that are looked at in vain
+constexpr std::size_t kMostInVain = 1 << 12;    // numbers of larger instructions that are looked at in vain
 constexpr std::int64_t kDispatch = 15;          // lines that an instruction costs by itself, when it is interpreted
 constexpr std::size_t kMostCompared = 4000;     // values, to find out whether one has its memory for itself
 constexpr std::int64_t kShortestRow = 8;        // numbers
@@ -357,6 +357,24 @@ std::shared_ptr<const Fusion> Fusion::of(const Workspace& workspace, std::int64_
   auto out = std::make_shared<Fusion>();
   out->stretches_ = Finder(workspace, fewest).all();
   if (out->stretches_.empty()) return nullptr;
+  return out;
+}
+
+std::int64_t Fusion::covered() const {
+  std::int64_t out = 0;
+  for (const Stretch& stretch : stretches_) out += stretch.last - stretch.first;
+  return out;
+}
+
+machine::Listing Fusion::kernels() const {
+  machine::Listing out;
+  for (const Stretch& stretch : stretches_) {
+    const std::string which = "segment " + std::to_string(stretch.segment) + ", instructions " +
+                              std::to_string(stretch.first) + " to " + std::to_string(stretch.last - 1);
+    if (stretch.vectors) out.emplace_back(which, stretch.vectors->code());
+    if (stretch.rest)
+      out.emplace_back(stretch.vectors ? which + ", what is left of a row" : which, stretch.rest->code());
+  }
   return out;
 }
 

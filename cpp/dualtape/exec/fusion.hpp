@@ -48,6 +48,9 @@ class Fusion {
   static std::shared_ptr<const Fusion> of(const Workspace& workspace, std::int64_t fewest = 16);
 
   const std::vector<Stretch>& stretches() const { return stretches_; }
+  /// Instructions that are in one of them.
+  std::int64_t covered() const;
+  machine::Listing kernels() const;
 
  private:
   std::vector<Stretch> stretches_;

@@ -46,7 +46,7 @@ class Workspace {
 
   /// Runs stretches of instructions as the kernels of `fusion` from now on.
   void fuse(std::shared_ptr<const Fusion> fusion);
-  std::size_t stretches() const { return fused_.size(); }
+  const Fusion* fusion() const { return fusion_.get(); }
 
   const Code& code() const { return *code_; }
   std::int64_t capacity() const { return capacity_; }

@@ -9,6 +9,7 @@ namespace dualtape::loop {
 namespace {
 
 constexpr std::int64_t kWork = 1 << 18;  // lines of lanes in a call: a few tens of microseconds
+constexpr std::int64_t kStopping = 4;    // so many times that where lanes stop and leave the call
 constexpr std::int64_t kMostIterations = 1 << 14;
 constexpr std::int64_t kRecordBytes = 1 << 18;  // records of a call: they should stay in the second-level cache
 
@@ -61,7 +62,8 @@ MachineRun::MachineRun(const MachineStep& step, exec::Workspace& home)
 
 std::int64_t MachineRun::most(std::int64_t lanes) const {
   const std::int64_t work = lanes * static_cast<std::int64_t>(step_.lines()) + 1;
-  return std::clamp<std::int64_t>(kWork / work * (home_.capacity() == 1 ? 1 : 8), 16, kMostIterations);
+  const std::int64_t most = (step_.stops() ? kStopping * kWork : kWork) * (home_.capacity() == 1 ? 1 : 8) / work;
+  return std::clamp<std::int64_t>(most, 16, kMostIterations);
 }
 
 /// Lanes that are not in use are computed along where a vector has some; they are copies of the first, so that they

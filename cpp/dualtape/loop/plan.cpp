@@ -22,7 +22,7 @@ constexpr std::int64_t kVector = 16;    // the numbers in one
 constexpr std::int64_t kLargestTable = 1 << 22;
 constexpr std::int64_t kWindow = 512;
 /// Fewer iterations than these are not worth fusing instructions for.
-constexpr std::int64_t kWorthFusing = 16;
+constexpr std::int64_t kWorthFusing = 64;
 
 Level level_of(Source::Kind kind) {
   switch (kind) {
@@ -129,21 +129,15 @@ std::shared_ptr<const exec::Fusion> Plan::fusion(const exec::Workspace& workspac
   return fusion_;
 }
 
-std::vector<std::pair<std::string, std::span<const std::byte>>> Plan::machine_code() const {
-  std::vector<std::pair<std::string, std::span<const std::byte>>> out;
-  const auto add = [&](std::string name, const machine::Kernel* kernel) {
-    if (kernel) out.emplace_back(std::move(name), kernel->code());
-  };
-  if (machine_) {
-    add("all iterations but the last of a stretch", machine_->head());
-    add(machine_->head() ? "the last iteration of a stretch" : "all iterations", machine_->finite());
-  } else if (fusion_) {
-    for (const exec::Stretch& stretch : fusion_->stretches()) {
-      const std::string which = "segment " + std::to_string(stretch.segment) + ", instructions " +
-                                std::to_string(stretch.first) + " to " + std::to_string(stretch.last - 1);
-      add(which, stretch.vectors.get());
-      add(stretch.vectors ? which + ", what is left of a row" : which, stretch.rest.get());
-    }
+std::int64_t Plan::fused_instructions() const { return fusion_ ? fusion_->covered() : 0; }
+
+machine::Listing Plan::machine_code() const {
+  if (!machine_) return fusion_ ? fusion_->kernels() : machine::Listing();
+  machine::Listing out;
+  if (machine_->head()) out.emplace_back("all iterations but the last of a stretch", machine_->head()->code());
+  if (machine_->finite()) {
+    out.emplace_back(machine_->head() ? "the last iteration of a stretch" : "all iterations",
+                     machine_->finite()->code());
   }
   return out;
 }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "dualtape/loop/batches.hpp"
+#include "dualtape/machine/kernel.hpp"
 #include "dualtape/program/program.hpp"
 
 namespace dualtape::exec {
@@ -110,7 +111,9 @@ class Plan {
   /// What workspaces of interpreted steps fuse; made for the first of them.
   std::shared_ptr<const exec::Fusion> fusion(const exec::Workspace& workspace) const;
   /// The kernels that there are, and what each is for.
-  std::vector<std::pair<std::string, std::span<const std::byte>>> machine_code() const;
+  machine::Listing machine_code() const;
+  /// Instructions that are in kernels of stretches.
+  std::int64_t fused_instructions() const;
   bool asynchronous() const { return asynchronous_; }
   /// Whether all values that are the same in all iterations are finite.
   bool finite() const { return finite_; }

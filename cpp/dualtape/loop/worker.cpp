@@ -548,9 +548,10 @@ void Worker::drop(std::int64_t lane) {
     for (std::size_t k = 0; k < code.inputs.size(); ++k) {
       const exec::Value& value = code.values[code.inputs[k]];
       if (!value.varying) continue;
-      std::vector<char> column(static_cast<std::size_t>(value.bytes()));
-      runner_.home().store(code.inputs[k], column.data(), last);
-      runner_.home().load(code.inputs[k], column.data(), lane);
+      by_size(array::item_size(value.dtype), [&](auto word) {
+        auto* number = runner_.home().at<decltype(word)>(code.inputs[k]);
+        for (std::int64_t e = 0; e < value.size; ++e, number += runner_.capacity()) number[lane] = number[last];
+      });
     }
     run_[static_cast<std::size_t>(lane)] = run_[static_cast<std::size_t>(last)];
     done_[static_cast<std::size_t>(lane)] = done_[static_cast<std::size_t>(last)];

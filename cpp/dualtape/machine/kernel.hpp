@@ -8,7 +8,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "dualtape/machine/body.hpp"
 #include "dualtape/machine/pages.hpp"
@@ -47,6 +50,9 @@ class Kernel {
   int width_;
   std::int64_t item_;
 };
+
+/// Kernels, each with what it is for.
+using Listing = std::vector<std::pair<std::string, std::span<const std::byte>>>;
 
 /// The processor's flags of this thread, by which it remembers that a number became infinite or NaN.
 class FiniteFlags {

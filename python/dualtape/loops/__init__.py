@@ -6,12 +6,11 @@
 ``_sweep.py`` what they do,
 ``_drive.py`` what happens between slices of time, ``_eager.py`` the same loop in Python, ``_data.py`` minibatches,
 ``_function_tables.py`` functions of the iteration that cannot be traced, ``_checkpoint.py`` and ``_remote.py`` files
-and other machines, ``_results.py`` what comes back, ``_execution.py`` how the core did it.
+and other machines, ``_results.py`` what comes back.
 """
 
 from ._calls import loop, sweep
-from ._execution import Execution
 from ._over import Over, grid, points
 from ._results import Run, Runs
 
-__all__ = ["Execution", "Over", "Run", "Runs", "grid", "loop", "points", "sweep"]
+__all__ = ["Over", "Run", "Runs", "grid", "loop", "points", "sweep"]

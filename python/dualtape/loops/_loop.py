@@ -11,11 +11,11 @@ import numpy as np
 
 from dualtape import _core
 from dualtape._core import dlarray
+from dualtape._execution import execution_of
 from dualtape.loops._checkpoint import Checkpoint
 from dualtape.loops._data import Data
 from dualtape.loops._drive import STOPS, Job, Meter, Progress
 from dualtape.loops._eager import run_eagerly
-from dualtape.loops._execution import execution_of
 from dualtape.loops._results import Run
 from dualtape.loops._step import Step
 from dualtape.tree import unflatten
@@ -86,5 +86,5 @@ def finish(job: Job, seconds: float) -> Run:
         stopped=str(STOPS[core.stopped[0]]),
         record_every=job.every or None,
         seconds=seconds,
-        execution=execution_of(core),
+        execution=execution_of(core.execution()),
     )

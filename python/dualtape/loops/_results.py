@@ -19,8 +19,8 @@ import numpy as np
 
 from dualtape import tree
 from dualtape._core import ShapeError, dlarray
+from dualtape._execution import Execution
 
-from ._execution import Execution
 from ._over import Over, unravel
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import numpy as np
 
 from dualtape import _core
 from dualtape._core import ShapeError, TraceError, dlarray, extractdata
+from dualtape._execution import execution_of
 from dualtape.loops._checkpoint import Checkpoint
 from dualtape.loops._data import Data
 from dualtape.loops._drive import STOPS, Job, Meter, Progress, refuse_beyond
 from dualtape.loops._eager import run_eagerly
-from dualtape.loops._execution import execution_of
 from dualtape.loops._function_tables import as_leaf, location
 from dualtape.loops._loop import check_every, check_iterations
 from dualtape.loops._names import Names
@@ -92,7 +92,7 @@ def finish(job: Job, over: Over, seconds: float) -> Runs:
         record_every=job.every or None,
         seconds=seconds,
         useful=counters["done"] / counters["computed"] if counters["computed"] else 1.0,
-        execution=execution_of(core),
+        execution=execution_of(core.execution()),
         why=lambda run: explain(step, run, int(iterations[run]), [leaf[run] for leaf in core.state], job.contract),
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the core ran a step: `Execution`, for those who must know, and what its machine code looks like."""
+"""How the core runs a step or a program: `Execution`, for those who must know, and what its machine code looks like."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How the core ran the step of a loop or a sweep.
+    """How the core ran the step of a loop or a sweep, or runs a program from its second call on.
 
     Attributes
     ----------
     executor : str
-        "machine": whole stretches of iterations were machine code. "fused": iteration by iteration, with stretches of
-        elementwise instructions as machine code. "interpreter": instruction by instruction.
+        "machine": all of it is machine code, in a loop whole stretches of iterations. "fused": instruction by
+        instruction, with stretches of elementwise ones as machine code. "interpreter": instruction by instruction.
     lanes : int
         Runs that were computed side by side.
     instructions : int
-        The step's instructions, all paths together.
+        Instructions, all paths together.
     paths : int
         The ways through its decisions.
     bytes_per_lane : int
-        The memory of a run's values.
+        The memory of a run's or a call's values.
     machine_code : mapping of str to bytes
         The kernels; see `disassembly`.
     """
@@ -49,15 +49,14 @@ class Execution:
         return "\n".join(f"{name}:\n{_disassembled(code)}" for name, code in self.machine_code.items())
 
 
-def execution_of(core: Any) -> Execution | None:
-    """What a core Sweep says; None where the runs were not its own."""
-    found = core.execution()
+def execution_of(found: dict[str, Any] | None) -> Execution | None:
+    """What the core says of a sweep or a replay; None where it did not run it."""
     return None if found is None else Execution(**found)
 
 
 def _disassembled(code: bytes) -> str:
     try:
-        import capstone  # type: ignore[import-not-found, unused-ignore]
+        import capstone  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         return _by_objdump(code)
     lines = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64).disasm_lite(code, 0)
