@@ -61,6 +61,12 @@ def adam(state: Any, rate: Any, iteration: Any) -> Any:
     return (x, g, g2), (x, g, g2, loss)
 
 
+def places(state: Any, rate: Any) -> Any:
+    """States that change places, two of them and three of them."""
+    a, b, c, d, e, x = state
+    return (b, a, d, e, c, 0.5 * x + rate * a * c), x
+
+
 def random_walk(state: Any, rate: Any) -> Any:
     noise = dt.random.normal(size=3)
     state = 0.9 * state + rate * noise if dt.random.uniform() > 0.3 else state - rate * dt.random.uniform(-1.0, 1.0)
@@ -133,6 +139,7 @@ CASES = {
     "adam": Case(adam, (START, ZERO, ZERO), (0.001, 0.3), 40),
     "branching": Case(watched(branching), (1.0, 0.0), (0.01, 1.2), 60),
     "backtracking": Case(watched(backtracking), START, (0.2, 0.8), 25),
+    "places": Case(places, (1.0, 2.0, 3.0, 4.0, 5.0, 0.0), (0.1, 1.0), 40),
     "random": Case(random_walk, np.zeros(3), (0.1, 1.0), 30),
     "descent in float32": Case(watched(descent), f32(START), (0.01, 0.2), 40),
     "adam in float32": Case(adam, f32((START, ZERO, ZERO)), (0.001, 0.3), 40, (1, 7, 64, 1000)),

@@ -91,10 +91,10 @@ GROUPS = {
                 "add(rbx, 8);",
             ),
             Mutation(
-                "a wrong offset: what is spilled lies where the flags of until are",
+                "a wrong offset: vectors that are spilled overlap",
                 X86,
                 "return ptr[rsp + (slot + 1) * vector_bytes()];",
-                "return ptr[rsp + slot * vector_bytes()];",
+                "return ptr[rsp + vector_bytes() + slot * item()];",
             ),
             Mutation(
                 "a register reused too early: a value is thought to end one line sooner",
