@@ -18,6 +18,10 @@
 namespace dualtape::machine {
 namespace {
 
+constexpr std::size_t kCacheLine = 64, kFarLines = 1000;
+constexpr int kAhead = 4096;                              // bytes of code
+constexpr std::uint8_t kEqual = 0x00, kUnordered = 0x03;  // comparisons
+
 class Emitter : public Instructions {
  public:
   Emitter(const Body& body, const Style& style, std::size_t most, std::byte* memory)
@@ -300,6 +304,7 @@ class Emitter : public Instructions {
         emit_fma(here);
         break;
       case Kind::strong:
+      case Kind::strong_sum:
         emit_strong(here);
         break;
       case Kind::negate:
@@ -498,15 +503,24 @@ class Emitter : public Instructions {
     fused(now.immediate, addend, vector(d), x, y);
   }
 
-  /// The product, and a look at whether it is NaN, which it hardly ever is; what to do then stands behind the code.
+  /// The product, or the product and a sum, and a look at whether that is NaN, which it hardly ever is; what to do then
+  /// stands behind the code.
   void emit_strong(LineId here) {
-    const auto [a, b, c] = line(here).operands;
+    const Line& now = line(here);
+    const auto [a, b, c] = now.operands;
+    const bool sum = now.kind == Kind::strong_sum;
     const Xmm x = in_register(a, here), y = in_register(b, here);
+    const Xmm addend = sum ? in_register(c, here) : x;
     const Xmm d = vector(new_register(here, here, wanted(here)));
-    mul(d, x, y);
+    if (sum) {
+      move(d, addend);
+      fused(now.immediate, true, d, x, y);
+    } else {
+      mul(d, x, y);
+    }
     auto repair = std::make_shared<Label>(), back = std::make_shared<Label>();
     if (style_.masks) {
-      compare(1, d, d, 0x03);
+      compare(1, d, d, kUnordered);
       kortestw(k1, k1);
       jnz(*repair, T_NEAR);
     } else if (style_.scalar) {
@@ -514,28 +528,36 @@ class Emitter : public Instructions {
       jp(*repair, T_NEAR);
     } else {
       const Xmm s = vector(scratch(0));
-      compare(scratch(0), d, d, 0x03);
+      compare(scratch(0), d, d, kUnordered);
       vtestps(s, s);
       jnz(*repair, T_NEAR);
     }
     L(*back);
     const Address zero = pooled(0);
-    cold_.push_back([this, d, x, y, repair, back, zero] {
+    cold_.push_back([this, sum, d, x, y, addend, repair, back, zero] {
       L(*repair);
       if (style_.masks) {
         // No general register is free here: those of tables and of rows are in use.
         for (const Xmm& factor : {x, y}) {
-          body_.single ? vcmpps(k2 | k1, factor, zero, 0x00) : vcmppd(k2 | k1, factor, zero, 0x00);
-          body_.single ? vpxord(d | k2, d, d) : vpxorq(d | k2, d, d);
+          body_.single ? vcmpps(k2 | k1, factor, zero, kEqual) : vcmppd(k2 | k1, factor, zero, kEqual);
+          if (sum) {
+            body_.single ? vmovaps(d | k2, addend) : vmovapd(d | k2, addend);
+          } else {
+            body_.single ? vpxord(d | k2, d, d) : vpxorq(d | k2, d, d);
+          }
         }
       } else {
         const Xmm s = vector(scratch(0)), t = vector(scratch(1));
-        compare(scratch(0), x, zero, 0x00);
-        compare(scratch(1), y, zero, 0x00);
+        compare(scratch(0), x, zero, kEqual);
+        compare(scratch(1), y, zero, kEqual);
         vorps(s, s, t);
-        compare(scratch(1), d, d, 0x03);
+        compare(scratch(1), d, d, kUnordered);
         vandps(s, s, t);
-        vandnps(d, s, d);
+        if (sum) {
+          body_.single ? vblendvps(d, d, addend, s) : vblendvpd(d, d, addend, s);
+        } else {
+          vandnps(d, s, d);
+        }
       }
       jmp(*back, T_NEAR);
     });
@@ -610,8 +632,12 @@ class Emitter : public Instructions {
         where_->keep(state_lines_[s], state_register(s, copy_));
       }
     }
+    // Code that is longer than a cache comes from far away, and no processor fetches it ahead of time by itself.
+    const bool far = body_.lines.size() > kFarLines;
     for (LineId i = 0; i < static_cast<LineId>(body_.lines.size()); ++i) {
-      if (needed_[at(i)]) emit(i);
+      if (!needed_[at(i)]) continue;
+      emit(i);
+      if (far && getSize() >= fetched_ + kCacheLine) fetched_ = getSize(), prefetcht1(ptr[rip + kAhead]);
     }
     finish();
     most_slots_ = std::max(most_slots_, where_->slots());
@@ -701,6 +727,7 @@ class Emitter : public Instructions {
   std::vector<std::function<void()>> cold_;
   Label pool_label_;
   int copy_ = 0, group_copies_ = 1, most_slots_ = 0;
+  std::size_t fetched_ = 0;  // how far the code has been fetched ahead
 };
 
 /// Layouts of a kernel, the best first. Several vectors in turn, since one waits for its own results (long bodies keep
@@ -735,8 +762,7 @@ int vector_width(bool single) {
   }
 }
 
-std::unique_ptr<Kernel> emit(const Body& body, bool scalar) {
-  const int width = vector_width(body.single);
+std::vector<std::byte> emit(const Body& body, bool scalar) {
   const std::size_t most = 4096 + body.lines.size() * 5 * 160;
   struct Free {
     void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
@@ -746,16 +772,14 @@ std::unique_ptr<Kernel> emit(const Body& body, bool scalar) {
     for (const Style& style : styles_for(body, num::current_isa() == num::Isa::avx512 && !scalar, scalar)) {
       Emitter emitter(body, style, most, memory.get());
       if (!emitter.write() || (style.kept && style.copies > 1 && emitter.spills() > 0)) continue;
-      Pages pages = Pages::with({memory.get(), emitter.getSize()});
-      if (!pages) return nullptr;
-      return std::make_unique<Kernel>(std::move(pages), scalar ? 1 : width, body.item());
+      return {memory.get(), memory.get() + emitter.getSize()};
     }
   } catch (const Xbyak::Error&) {
-    return nullptr;
+    return {};
   } catch (const TapeError&) {
-    return nullptr;
+    return {};
   }
-  return nullptr;
+  return {};
 }
 
 }  // namespace dualtape::machine
@@ -765,7 +789,7 @@ std::unique_ptr<Kernel> emit(const Body& body, bool scalar) {
 namespace dualtape::machine {
 
 int vector_width(bool) { return 0; }
-std::unique_ptr<Kernel> emit(const Body&, bool) { return nullptr; }
+std::vector<std::byte> emit(const Body&, bool) { return {}; }
 
 }  // namespace dualtape::machine
 
