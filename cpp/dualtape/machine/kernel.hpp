@@ -38,10 +38,12 @@ struct Call {
 
 class Kernel {
  public:
+  using Code = void (*)(const Call*);
   /// Code that begins so many bytes behind the beginning of the pages, which may still be empty.
   Kernel(std::shared_ptr<const Pages> pages, std::size_t begin, std::size_t bytes, int width, std::int64_t item)
       : pages_(std::move(pages)), begin_(begin), bytes_(bytes), width_(width), item_(item) {}
-  void operator()(const Call& call) const { reinterpret_cast<void (*)(const Call*)>(code().data())(&call); }
+  void operator()(const Call& call) const { entry()(&call); }
+  Code entry() const { return reinterpret_cast<Code>(code().data()); }
   /// Lanes in a vector; their memory is used in whole vectors.
   int width() const { return width_; }
   std::int64_t vector_bytes() const { return width_ * item_; }

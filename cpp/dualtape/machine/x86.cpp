@@ -59,13 +59,47 @@ class Emitter : public Instructions {
   /// False where the layout does not serve the body.
   bool write() {
     if (!style_.kept && exchanges_states()) return false;
+    is_straight() ? write_straight() : write_loops();
+    for (const auto& cold : cold_) cold();
+    write_pool();
+    return true;
+  }
+
+ private:
+  /// The size of the frame is known at the end: the instruction before has room for it.
+  void set_frame(std::size_t end_of_instruction) {
+    const int bytes = ((most_slots_ + 1) * vector_bytes() + 63) / 64 * 64;
+    rewrite(end_of_instruction - 4, static_cast<std::uint64_t>(bytes), 4);
+  }
+
+  /// One iteration of one lane, of nothing but inputs and outputs.
+  bool is_straight() const {
+    return style_.scalar && !body_.rows && body_.states.empty() && body_.records.empty() && body_.until == kNoLine &&
+           !body_.own_iterations && !has_tables();
+  }
+  void write_straight() {
+    sub(rsp, 0x01000000);
+    const std::size_t begin = getSize();
+    mov(rsi, ptr[rdi + offsetof(Call, lanes)]);
+    mov(rdx, ptr[rdi + offsetof(Call, shared)]);
+    lea(rcx, ptr[rip + pool_label_]);
+    xor_(eax, eax);
+    copy(1);
+    Instructions::add(rsp, 0x01000000);
+    const std::size_t end = getSize();
+    ret();
+    set_frame(begin);
+    set_frame(end);
+  }
+
+  void write_loops() {
     push(rbp);
     mov(rbp, rsp);
     push(rbx);
     push(r12);
     and_(rsp, -64);
-    sub(rsp, 0x01000000);  // (its size is known at the end)
-    const std::size_t frame_at = getSize() - 4;
+    sub(rsp, 0x01000000);
+    const std::size_t frame_at = getSize();
     mov(rsi, ptr[rdi + offsetof(Call, lanes)]);
     mov(rdx, ptr[rdi + (body_.rows ? offsetof(Call, places) : offsetof(Call, shared))]);
     lea(rcx, ptr[rip + pool_label_]);
@@ -100,7 +134,10 @@ class Emitter : public Instructions {
     pop(rbx);
     pop(rbp);
     ret();
-    for (const auto& cold : cold_) cold();
+    set_frame(frame_at);
+  }
+
+  void write_pool() {
     align(64);
     L(pool_label_);
     const int spread = style_.masks || style_.scalar ? 1 : 32 / item();
@@ -112,11 +149,8 @@ class Emitter : public Instructions {
         for (int byte = item(); byte < pool_step(); ++byte) db(0);  // bitwise instructions read a whole register
       }
     }
-    rewrite(frame_at, static_cast<std::uint64_t>(((most_slots_ + 1) * vector_bytes() + 63) / 64 * 64), 4);
-    return true;
   }
 
- private:
   static std::size_t at(LineId id) { return static_cast<std::size_t>(id); }
 
   // Values
