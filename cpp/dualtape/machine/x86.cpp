@@ -111,7 +111,7 @@ class Emitter : public Instructions {
       L(row);
     }
     mov(rax, ptr[rdi + offsetof(Call, first)]);
-    for (int copies = style_.copies; copies > 0; copies = copies > 1 ? 1 : 0) {
+    for (int copies = style_.copies; copies > 0; copies /= 2) {
       Label again, next;
       L(again);
       lea(r11, ptr[rax + copies * vector_bytes()]);
