@@ -98,7 +98,7 @@ def test_functions_that_dualtape_lacks_work_on_constants_only() -> None:
     for function in (
         np.linalg.eigvals,
         np.spacing,
-        np.unwrap,
+        lambda x: np.trim_zeros(x[0]),
         lambda x: np.histogram(x, bins=3),
         lambda x: np.fft.rfft(x),
     ):

@@ -12,6 +12,7 @@
 #include "dualtape/array/gather.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace dualtape::bindings {
 namespace {
@@ -143,6 +144,21 @@ Ref key_for_numpy(PyObject* key) {
   return out;
 }
 
+/// An array of places that the program being traced computes anew. (A single place becomes a guard instead.)
+bool is_recorded_places(PyObject* item) {
+  if (!is_dlarray(item)) return false;
+  const Array& value = var_of(item).value();
+  return value.dtype() == DType::i64 && value.ndim() > 0 && tape::is_recorded(value);
+}
+
+bool has_recorded_places(PyObject* key) {
+  if (!PyTuple_Check(key)) return is_recorded_places(key);
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); ++i) {
+    if (is_recorded_places(PyTuple_GET_ITEM(key, i))) return true;
+  }
+  return false;
+}
+
 /// For every element of the result the place in the flat array that it comes from.
 Array positions(const Var& x, PyObject* key) {
   Array order = Array::empty(DType::i64, x.shape());
@@ -245,6 +261,13 @@ PyObject* get_item(PyObject* self, PyObject* key) {
       extras_of(as_dlarray(out)).labels = labels_object(parsed.labels);
       return out;
     }
+    if (has_recorded_places(key)) {
+      if (parsed.mixed) {
+        PyObject* operands[] = {self, key};
+        return PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "at"), operands, 2, nullptr);
+      }
+      return make_dlarray(tape::take_at(tape::slice(x, parsed.slices), parsed.advanced_axis, var_of(parsed.advanced)));
+    }
     Array index;
     if (!parsed.mixed && axis_index(x, parsed, index)) {
       Var value;
@@ -278,6 +301,12 @@ int set_item(PyObject* self, PyObject* key, PyObject* object) {
       // From here on nothing can fail, so the old value may be given away for its memory.
       assign(array, tape::write_slice(std::move(array->var), parsed.slices, value));
       return 0;
+    }
+    if (has_recorded_places(key)) {
+      throw TraceError("assignment(" + to_string(before.shape()) +
+                       "): the places are values of the program that is being traced, and an assignment needs to know "
+                       "them; use dualtape.numpy.put_along_axis, numpy.add.at, or numpy.where" +
+                       user_location() + ".");
     }
     const Array where = positions(before, key);
     if (value.ndim() != 0) value = spread(value, where.shape());

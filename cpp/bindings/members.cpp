@@ -50,6 +50,13 @@ PyObject* get_dtype(PyObject*, const Var& x) {
 }
 PyObject* get_tracked(PyObject*, const Var& x) { return PyBool_FromLong(is_tracked(x)); }
 PyObject* get_transposed(PyObject* self, const Var&) { return PyObject_CallMethod(self, "transpose", nullptr); }
+PyObject* get_matrix_transposed(PyObject* self, const Var& x) {
+  if (x.ndim() < 2) {
+    throw ShapeError("mT(" + to_string(x.shape()) + "): there are no matrices; give an array of 2 axes or more.");
+  }
+  return PyObject_CallMethod(self, "swapaxes", "ii", -2, -1);
+}
+PyObject* get_device(PyObject*, const Var&) { return PyUnicode_FromString("cpu"); }
 PyObject* get_dims(PyObject* self, const Var&) {
   PyObject* labels = labels_of(self);
   return labels ? Py_NewRef(labels) : PyUnicode_FromString("");
@@ -63,6 +70,8 @@ PyGetSetDef properties[] = {
     {"itemsize", getter<get_itemsize>, nullptr, "Bytes of one element.", nullptr},
     {"dtype", getter<get_dtype>, nullptr, "NumPy dtype of the elements.", nullptr},
     {"T", getter<get_transposed>, nullptr, "A view with the axes reversed.", nullptr},
+    {"mT", getter<get_matrix_transposed>, nullptr, "A view with the last two axes exchanged.", nullptr},
+    {"device", getter<get_device>, nullptr, "Where the elements are: 'cpu'.", nullptr},
     {"dims", getter<get_dims>, nullptr, "Labels of the axes, a str of S, C, B, T, U; empty without labels.", nullptr},
     {"tracked", getter<get_tracked>, nullptr, "Whether a derivative passes through this value now.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
@@ -229,6 +238,13 @@ PyObject* array_function(PyObject* self, PyObject* args, PyObject* kwargs) {
   return protocol("array_function", self, args, kwargs);
 }
 
+PyObject* array_namespace(PyObject* self, PyObject* args, PyObject* kwargs) {
+  return protocol("array_namespace", self, args, kwargs);
+}
+PyObject* to_device(PyObject* self, PyObject* args, PyObject* kwargs) {
+  return protocol("to_device", self, args, kwargs);
+}
+
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   return guarded([&]() -> int {
     view->obj = nullptr;
@@ -257,6 +273,10 @@ void add_member_slots(std::vector<PyType_Slot>& slots) {
       {"__array_ufunc__", as_function(array_ufunc), METH_VARARGS | METH_KEYWORDS, "NumPy's ufuncs on dlarrays."},
       {"__array_function__", as_function(array_function), METH_VARARGS | METH_KEYWORDS,
        "NumPy's functions on dlarrays."},
+      {"__array_namespace__", as_function(array_namespace), METH_VARARGS | METH_KEYWORDS,
+       "__array_namespace__($self, /, *, api_version=None)\n--\n\nThe module of the array-API standard."},
+      {"to_device", as_function(to_device), METH_VARARGS | METH_KEYWORDS,
+       "to_device($self, device, /, *, stream=None)\n--\n\nThe array itself, for 'cpu'."},
       {"__dlpack__", as_function(dlpack), METH_VARARGS | METH_KEYWORDS, "The elements by DLPack."},
       {"__dlpack_device__", dlpack_device, METH_NOARGS, "__dlpack_device__($self, /)\n--\n\nThe CPU."},
       {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nFor pickling."},

@@ -194,3 +194,39 @@ def array_function(
     if not all(issubclass(t, (dlarray, np.ndarray)) for t in types):
         return NotImplemented
     return _on_constants(func, _name(func), args, kwargs)
+
+
+def array_namespace(self: dlarray, /, *, api_version: str | None = None) -> Any:
+    """What ``dlarray.__array_namespace__`` does.
+
+    Parameters
+    ----------
+    self : dlarray
+    api_version : str, optional
+        A version of the array-API standard, from "2021.12" to "2024.12".
+
+    Returns
+    -------
+    module
+        `dualtape.array_api`.
+
+    Raises
+    ------
+    ValueError
+        There is no such version, or a later one.
+    """
+    from dualtape import array_api
+
+    versions = ("2021.12", "2022.12", "2023.12", array_api.__array_api_version__)
+    if api_version not in (None, *versions):
+        raise ValueError(
+            f"__array_namespace__: version {api_version!r} is not there; use one of {', '.join(versions)}."
+        )
+    return array_api
+
+
+def to_device(self: dlarray, device: Any, /, *, stream: Any = None) -> dlarray:
+    """What ``dlarray.to_device`` does: the array itself, for "cpu", which is the only device."""
+    if device != "cpu" or stream is not None:
+        raise ValueError(f"to_device: arrays are on 'cpu', without streams; {device!r} was given.")
+    return self

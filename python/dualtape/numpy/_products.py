@@ -57,6 +57,16 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> dlarray:
     return _core.sum(_multiply(plain(x1), plain(x2)), axis)
 
 
+def matvec(x1: Any, x2: Any, /) -> dlarray:
+    """Products of matrices with vectors, the last axis, as numpy.matvec."""
+    return _core.squeeze(_core.matmul(plain(x1), _core.expand_dims(plain(x2), -1)), -1)
+
+
+def vecmat(x1: Any, x2: Any, /) -> dlarray:
+    """Products of vectors, the last axis, with matrices, as numpy.vecmat."""
+    return _core.squeeze(_core.matmul(_core.expand_dims(plain(x1), -2), plain(x2)), -2)
+
+
 def outer(a: Any, b: Any, out: None = None) -> dlarray:
     """Products of all pairs of elements of two flattened arrays, as numpy.outer."""
     if out is not None:
