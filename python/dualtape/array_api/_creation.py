@@ -40,10 +40,12 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> dlarray:
-    """An array by DLPack; its numbers are copied."""
+    """An array by DLPack; its numbers are copied, except for those of a dlarray, which is its own result."""
     check_device(device)
+    if isinstance(x, dlarray) and not copy:
+        return x
     if copy is False:
-        raise ValueError("from_dlpack: dlarrays own their numbers, so copy=False is not possible; give copy=None.")
+        raise BufferError("from_dlpack: dlarrays own their numbers, so copy=False is not possible; give copy=None.")
     return dlarray(np.from_dlpack(x))
 
 
@@ -113,6 +115,6 @@ def linspace(
     return dnp.linspace(start, stop, num, endpoint, dtype=dtype)
 
 
-def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[dlarray, ...]:
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[dlarray]:
     """Coordinates of a grid from those of its axes."""
-    return dnp.meshgrid(*arrays, indexing=indexing)
+    return list(dnp.meshgrid(*arrays, indexing=indexing))

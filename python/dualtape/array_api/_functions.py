@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,11 +66,34 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     return np.isdtype(np.dtype(dtype), kind)
 
 
-def finfo(type: Any, /) -> Any:
+class FloatInfo(NamedTuple):
+    """Limits of a floating-point dtype, as Python's numbers."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: np.dtype[Any]
+
+
+def finfo(type: Any, /) -> FloatInfo:
     """Limits of a floating-point dtype, or that of an array."""
-    return np.finfo(type.dtype if isinstance(type, dlarray) else type)
+    found = np.finfo(type.dtype if isinstance(type, dlarray) else type)
+    limits = (float(x) for x in (found.eps, found.max, found.min, found.smallest_normal))
+    return FloatInfo(found.bits, *limits, np.dtype(found.dtype))
 
 
 def iinfo(type: Any, /) -> Any:
     """Limits of an integer dtype, or that of an array."""
     return np.iinfo(type.dtype if isinstance(type, dlarray) else type)
+
+
+def round(x: Any, /) -> dlarray:
+    """Nearest integers, halves to even; the dtype stays."""
+    return _core.astype(dnp.round(x), x.dtype)
+
+
+def broadcast_arrays(*arrays: Any) -> list[dlarray]:
+    """Arrays repeated to their common shape."""
+    return list(dnp.broadcast_arrays(*arrays))

@@ -54,7 +54,13 @@ def vdot(a: Any, b: Any, /) -> dlarray:
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> dlarray:
     """Dot products of the vectors along an axis, as numpy.vecdot."""
-    return _core.sum(_multiply(plain(x1), plain(x2)), axis)
+    x, y = plain(x1), plain(x2)
+    if x.ndim and y.ndim and x.shape[axis] != y.shape[axis]:
+        raise ShapeError(
+            f"vecdot({x.shape}, {y.shape}): the vectors differ in length; {x.shape[axis]} and {y.shape[axis]} elements "
+            "were given; they must be equal."
+        )
+    return _core.sum(_multiply(x, y), axis)
 
 
 def matvec(x1: Any, x2: Any, /) -> dlarray:

@@ -347,8 +347,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> LstsqResult:
 
 
 def _rank(values: dlarray, cut: Any) -> dlarray:
-    # (Of no singular values none is the largest.)
-    limit = _core.max(values, -1, True) * cut if values.shape[-1] else values
+    # (Of no singular values none is the largest.) A cut may be given for each matrix.
+    each = _core.expand_dims(cut, -1) if np.ndim(cut) else cut
+    limit = _core.max(values, -1, True) * each if values.shape[-1] else values
     return _core.sum(_core.astype(TABLE["greater"](values, limit), np.int64), -1)
 
 
