@@ -287,6 +287,42 @@ SORTED = [
     _of("take_along_axis", M, np.array([[0, -1, 1]]), axis=1),
     _of("take_along_axis", M, np.array([[2, 0, 0, 1]]), axis=0),
 ]
+
+
+def _of_matrix(name: str, *args: Any, symmetric: bool = False, **kwargs: Any) -> Case:
+    """A function of linalg on well-conditioned matrices; several results are squared, since signs of vectors are free."""
+
+    def made(xp: Any, x: Any, *args: Any) -> Any:
+        x = x * 0.3 + 3.0 * xp.eye(x.shape[-1], dtype=x.dtype) * np.arange(1, x.shape[-1] + 1).astype(x.dtype)
+        found = attrgetter(name)(xp)(x + xp.swapaxes(x, -1, -2) if symmetric else x, *args, **kwargs)
+        return [y * y for y in found] if isinstance(found, tuple) and "slogdet" not in name else found
+
+    return Case(name, args, made=made)
+
+
+SQUARE, BATCH = A((3, 3)), A((2, 2, 2))
+ALGEBRA = [
+    *(_of_matrix(f"linalg.{name}", SQUARE) for name in ("inv", "det", "slogdet", "qr", "pinv", "cond", "matrix_rank")),
+    *(_of_matrix(f"linalg.{name}", SQUARE, symmetric=True) for name in ("cholesky", "eigh", "eigvalsh")),
+    *(_of_matrix(f"linalg.{name}", BATCH) for name in ("inv", "det", "svd", "svdvals")),
+    _of_matrix("linalg.solve", SQUARE, W),
+    _of_matrix("linalg.solve", SQUARE, A((3, 2))),
+    _of_matrix("linalg.matrix_power", SQUARE, 3),
+    _of_matrix("linalg.matrix_power", SQUARE, -2),
+    _made("linalg.lstsq", lambda xp, x, y: xp.linalg.lstsq(x, y)[0], A((5, 2)), A((5,))),
+    _made("linalg.multi_dot", lambda xp, *xs: xp.linalg.multi_dot(xs), W, M, A((4, 2))),
+    *(_of("linalg.norm", M, *args) for args in ((), ("nuc",), (2,), (1, 0), (3.0, 1), (np.inf, 1))),
+    _of("linalg.matrix_norm", T),
+    _of("linalg.vector_norm", T, axis=(0, 2)),
+    _of("linalg.diagonal", T, offset=1),
+    _of("linalg.trace", T),
+    _of("linalg.matrix_transpose", T),
+    _of("linalg.cross", A((2, 3)), A((2, 3))),
+    _of("linalg.matmul", M, A((4, 2))),
+    _of("linalg.outer", V, W),
+    _of("linalg.tensordot", T, A((4, 2)), axes=1),
+    _of("linalg.vecdot", M, N),
+]
 COUNTED = [
     *(_eager(name, M) for name in ("argwhere", "flatnonzero", "nonzero", "nanargmax", "nanargmin")),
     _eager("isin", V, [0.5, 1.0]),
@@ -329,7 +365,7 @@ FOREIGN += [
     _foreign("roots", V),
     _foreign("sort_complex", V),
 ]
-GROUPS = (REDUCED, LEFT_OUT, SHUFFLED, JOINED, MULTIPLIED, PLACED, RUNNING, CHOSEN, SORTED, COUNTED, FOREIGN)
+GROUPS = (REDUCED, LEFT_OUT, SHUFFLED, JOINED, MULTIPLIED, ALGEBRA, PLACED, RUNNING, CHOSEN, SORTED, COUNTED, FOREIGN)
 CASES = [
     *elementwise(),
     *(case for cases in GROUPS for case in cases),

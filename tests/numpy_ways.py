@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ class Case:
 
     def of(self, namespace: Any) -> Callable[..., Any]:
         """What is called in a namespace."""
-        return partial(self.made, namespace) if self.made else getattr(namespace, self.name)
+        return partial(self.made, namespace) if self.made else attrgetter(self.name)(namespace)
 
     def numbers(self, *arrays: Any) -> Any:
         """All the numbers of dualtape's result in one vector."""

@@ -130,6 +130,9 @@ def test_options_that_numpy_has_not() -> None:
     assert xp.linalg.matrix_rank(xp.stack([a, a]), rtol=xp.asarray([1e-6, 1e-2])).tolist() == [2, 1]
     assert xp.linalg.pinv(a, rtol=1e-2)[1, 1] == 0.0
     assert xp.linalg.cross(xp.asarray([1.0, 0.0, 0.0]), xp.asarray([0.0, 1.0, 0.0])).tolist() == [0.0, 0.0, 1.0]
+    with pytest.raises(IndexError, match="axis 3 does not exist"):
+        xp.expand_dims(x, 3)
+    assert x[xp.asarray([], dtype=xp.bool)].shape == (0,)
     with pytest.raises(dt.ShapeError, match="differ in length"):
         xp.vecdot(xp.ones(3), xp.ones(1))
 

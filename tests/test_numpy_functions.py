@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from numpy_cases import CASES, ELSEWHERE, names
 from numpy_ways import WAYS, Case
@@ -13,6 +14,10 @@ import dualtape.numpy as dnp
 
 def test_every_function_is_tried() -> None:
     assert {case.name for case in CASES if hasattr(dnp, case.name)} | ELSEWHERE == set(names())
+    # (SciPy's two are tried in test_linalg.py.)
+    assert {name for name in dnp.linalg.__all__ if hasattr(np.linalg, name)} <= {
+        case.name.removeprefix("linalg.") for case in CASES
+    }
 
 
 @pytest.mark.parametrize("way", WAYS)

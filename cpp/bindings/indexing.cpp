@@ -185,7 +185,7 @@ bool axis_index(const Var& x, const Key& key, Array& out) {
     index_error("index: only integers, slices, Ellipsis, None and integer or boolean arrays can be indices.");
   if (out.ndim() != 1) return false;
   const std::int64_t extent = x.shape()[static_cast<std::size_t>(key.advanced_axis)];
-  if (out.size() != extent) {
+  if (out.size() != extent && out.size() != 0) {  // (as in NumPy, a mask of nothing chooses nothing)
     index_error("index: the mask has " + std::to_string(out.size()) + " elements, axis " +
                 std::to_string(key.advanced_axis) + " has " + std::to_string(extent) + ".");
   }

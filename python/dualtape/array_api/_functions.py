@@ -9,7 +9,7 @@ import numpy as np
 
 import dualtape.numpy as dnp
 from dualtape import _core
-from dualtape._core import dlarray
+from dualtape._core import ShapeError, dlarray
 
 from ._creation import check_device
 
@@ -92,6 +92,14 @@ def iinfo(type: Any, /) -> Any:
 def round(x: Any, /) -> dlarray:
     """Nearest integers, halves to even; the dtype stays."""
     return _core.astype(dnp.round(x), x.dtype)
+
+
+def expand_dims(x: Any, /, axis: Any) -> dlarray:
+    """A new axis of extent 1; IndexError for a place that is not there."""
+    try:
+        return dnp.expand_dims(x, axis)
+    except ShapeError as error:
+        raise IndexError(*error.args) from None
 
 
 def broadcast_arrays(*arrays: Any) -> list[dlarray]:

@@ -28,7 +28,7 @@ class Info:
 
     def capabilities(self) -> dict[str, Any]:
         """Whether boolean indices and shapes that depend on values are possible, and how many axes."""
-        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
+        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 16}
 
     def default_device(self) -> str:
         """The device."""
