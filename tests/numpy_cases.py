@@ -290,7 +290,7 @@ SORTED = [
 
 
 def _of_matrix(name: str, *args: Any, symmetric: bool = False, **kwargs: Any) -> Case:
-    """A function of linalg on well-conditioned matrices; several results are squared, since signs of vectors are free."""
+    """A function of linalg on well-conditioned matrices; several results are squared, since signs are free."""
 
     def made(xp: Any, x: Any, *args: Any) -> Any:
         x = x * 0.3 + 3.0 * xp.eye(x.shape[-1], dtype=x.dtype) * np.arange(1, x.shape[-1] + 1).astype(x.dtype)

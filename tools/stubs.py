@@ -57,6 +57,8 @@ PARAMETERS = {
 ATTRIBUTES = {  # of dlarray and Dual
     "T": "dlarray",
     "mT": "dlarray",
+    "real": "dlarray",
+    "imag": "dlarray",
     "device": "str",
     "dims": "str",
     "dtype": "np.dtype[Any]",
@@ -90,6 +92,9 @@ RETURNS = {
     "__len__": "int",
     "__rdivmod__": "tuple[dlarray, dlarray]",
     "__reduce__": "tuple[Any, ...]",
+    "fill": "None",
+    "nonzero": "tuple[dlarray, ...]",
+    "sort": "None",
     "__repr__": "str",
     "__setitem__": "None",
     "__str__": "str",

@@ -149,7 +149,7 @@ PyObject* to_float(PyObject* self) {
     refuse_recorded("float", value);
     // A number may leave, for a look at it; functions of `math`, which would go on to compute with it, are refused.
     if (var_of(self).is_dual() || tape::Tape::of(var_of(self)))
-      Ref(checked(PyObject_CallNoArgs(package_attribute("dualtape._leaving", "refuse_math"))));
+      Ref(checked(PyObject_CallNoArgs(package_attribute("dualtape._leaving", "refuse"))));
     return PyFloat_FromDouble(value.item());
   });
 }

@@ -333,6 +333,15 @@ PyObject* item_at(PyObject* self, Py_ssize_t i) {
   return index ? get_item(self, index.get()) : nullptr;
 }
 
+/// Whether any element is equal, as NumPy's `in`.
+int contains(PyObject* self, PyObject* item) {
+  Ref same(PyObject_RichCompare(self, item, Py_EQ));
+  if (!same) return -1;
+  if (!is_dlarray(same.get())) return PyObject_IsTrue(same.get());
+  Ref any(PyObject_CallMethod(same.get(), "any", nullptr));
+  return any ? PyObject_IsTrue(any.get()) : -1;
+}
+
 PyObject* iterate(PyObject* self) {
   if (as_dlarray(self)->var.ndim() == 0) {
     PyErr_SetString(PyExc_TypeError, "iteration over a scalar dlarray is not possible.");
@@ -348,6 +357,7 @@ void add_indexing_slots(std::vector<PyType_Slot>& slots) {
       {Py_mp_subscript, reinterpret_cast<void*>(get_item)}, {Py_mp_ass_subscript, reinterpret_cast<void*>(set_item)},
       {Py_mp_length, reinterpret_cast<void*>(length)},      {Py_sq_length, reinterpret_cast<void*>(length)},
       {Py_sq_item, reinterpret_cast<void*>(item_at)},       {Py_tp_iter, reinterpret_cast<void*>(iterate)},
+      {Py_sq_contains, reinterpret_cast<void*>(contains)},
   };
   slots.insert(slots.end(), std::begin(mine), std::end(mine));
 }

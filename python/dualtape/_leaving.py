@@ -2,8 +2,9 @@
 """What happens when a value that is being differentiated becomes a number of Python's.
 
 ``float(x)`` is a look at the value, and stays possible: for a message, for a test. ``math.sin(x)`` asks for the same
-number, but to compute with it, and would lose the derivative silently. The two look alike from inside `dlarray`, so the
-instruction that is running in the caller's frame is looked at; once for each place in the code.
+number, but to compute with it, and ``array[i] = x`` to keep it in an ndarray: both would lose the derivative silently.
+They look alike from inside `dlarray`, so the instruction that is running in the caller's frame is looked at; once for
+each place in the code.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _REFUSED: dict[Any, str] = {
     if callable(function) and function not in _HARMLESS and name[0] != "_"
 }
 
-_called: dict[tuple[CodeType, int], list[str]] = {}
+#: What the instruction at a place in the code calls; None for an assignment to an element.
+_called: dict[tuple[CodeType, int], list[str] | None] = {}
 
 
 def _start(instruction: dis.Instruction) -> tuple[int | None, int | None]:
@@ -32,9 +34,11 @@ def _start(instruction: dis.Instruction) -> tuple[int | None, int | None]:
     return (None, None) if at is None else (at.lineno, at.col_offset)
 
 
-def _callee(code: CodeType, at: int) -> list[str]:
+def _callee(code: CodeType, at: int) -> list[str] | None:
     """The names in ``a.b.c(...)``, for the call at an offset of a code object; empty for any other callee."""
     instructions = list(dis.get_instructions(code))
+    if any(i.offset == at and i.opname in ("STORE_SUBSCR", "STORE_SLICE") for i in instructions):
+        return None
     call = next((i for i in instructions if i.offset == at and i.opname.startswith("CALL")), None)
     if call is None or None in _start(call):
         return []
@@ -63,8 +67,8 @@ def _resolve(frame: FrameType, names: list[str]) -> Any:
     return found
 
 
-def refuse_math() -> None:
-    """Raise where a function of `math` asks for the number of a value that is being differentiated.
+def refuse() -> None:
+    """Raise where a number is asked for that would lose a derivative; `dlarray` calls this.
 
     Raises
     ------
@@ -73,9 +77,15 @@ def refuse_math() -> None:
     """
     frame = sys._getframe(1)
     key = frame.f_code, frame.f_lasti
-    names = _called.get(key)
+    if key not in _called:
+        _called[key] = _callee(*key)
+    names = _called[key]
     if names is None:
-        names = _called[key] = _callee(*key)
+        raise TraceError(
+            "assignment: an element of an ndarray cannot hold a value that is being differentiated, and its number "
+            "alone would lose the derivative; make the array with dualtape.numpy.zeros, join values with "
+            "dualtape.numpy.array, or assign float(x) to keep the number on purpose."
+        )
     function = _resolve(frame, names) if names else None
     try:
         name = _REFUSED.get(function)

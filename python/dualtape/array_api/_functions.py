@@ -80,8 +80,14 @@ class FloatInfo(NamedTuple):
 def finfo(type: Any, /) -> FloatInfo:
     """Limits of a floating-point dtype, or that of an array."""
     found = np.finfo(type.dtype if isinstance(type, dlarray) else type)
-    limits = (float(x) for x in (found.eps, found.max, found.min, found.smallest_normal))
-    return FloatInfo(found.bits, *limits, np.dtype(found.dtype))
+    return FloatInfo(
+        bits=found.bits,
+        eps=float(found.eps),
+        max=float(found.max),
+        min=float(found.min),
+        smallest_normal=float(found.smallest_normal),
+        dtype=np.dtype(found.dtype),
+    )
 
 
 def iinfo(type: Any, /) -> Any:
