@@ -227,12 +227,16 @@ PyObject* protocol(const char* name, PyObject* self, PyObject* args, PyObject* k
 
 /// Methods of ndarray that are functions of dualtape.numpy: N(name), and those that are functions of
 /// dualtape._protocols: P(name).
-#define DUALTAPE_NUMPY_METHODS(N)                                                                              \
-  N(dot)                                                                                                       \
-  N(clip)                                                                                                      \
-  N(round) N(cumprod) N(diagonal) N(trace) N(repeat) N(nonzero) N(conj) N(conjugate) N(searchsorted) N(choose) \
-      N(argpartition)
-#define DUALTAPE_PROTOCOL_METHODS(P) P(flatten) P(fill) P(sort) P(to_device)
+#define DUALTAPE_NUMPY_METHODS(N) \
+  N(dot)                          \
+  N(clip)                         \
+  N(round)                        \
+  N(cumprod) N(diagonal) N(trace) N(repeat) N(nonzero) N(conj) N(conjugate) N(searchsorted) N(choose) N(argpartition)
+#define DUALTAPE_PROTOCOL_METHODS(P)                           \
+  P(flatten, "/, order='C'")                                   \
+  P(fill, "value, /")                                          \
+  P(sort, "/, axis=-1, kind=None, order=None, *, stable=None") \
+  P(to_device, "device, /, *, stream=None")
 
 PyObject* numpy_method(const char* name, PyObject* self, PyObject* args, PyObject* kwargs) {
   const Py_ssize_t count = PyTuple_GET_SIZE(args);
@@ -308,10 +312,10 @@ void add_member_slots(std::vector<PyType_Slot>& slots) {
    METH_VARARGS | METH_KEYWORDS, #name "($self, /, *args, **kwargs)\n--\n\nnumpy." #name " of the array."},
       DUALTAPE_NUMPY_METHODS(DUALTAPE_METHOD)
 #undef DUALTAPE_METHOD
-#define DUALTAPE_METHOD(name)                                                                                          \
+#define DUALTAPE_METHOD(name, signature)                                                                               \
   {#name,                                                                                                              \
    as_function(+[](PyObject* self, PyObject* args, PyObject* kwargs) { return protocol(#name, self, args, kwargs); }), \
-   METH_VARARGS | METH_KEYWORDS, #name "($self, /, *args, **kwargs)\n--\n\nAs the method of ndarray of that name."},
+   METH_VARARGS | METH_KEYWORDS, #name "($self, " signature ")\n--\n\nAs the method of other arrays."},
           DUALTAPE_PROTOCOL_METHODS(DUALTAPE_METHOD)
 #undef DUALTAPE_METHOD
               {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nFor pickling."},
