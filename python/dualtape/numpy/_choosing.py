@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dualtape import _core
-from dualtape._core import dlarray
+from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray
 from ._elementwise import TABLE
@@ -92,6 +92,26 @@ def choose(a: Any, choices: Sequence[Any], out: None = None, mode: str = "raise"
     for number, choice in enumerate(choices[1:], 1):
         made = _where(places == number, choice, made)
     return _core.broadcast_to(made, np.broadcast_shapes(made.shape, places.shape))
+
+
+# Assignment by function. The array gets new values, which derivatives follow.
+
+
+def copyto(dst: dlarray, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    """Assign values, where a condition holds, as numpy.copyto."""
+    if not isinstance(dst, dlarray):
+        raise TypeError("copyto: an ndarray cannot hold what is differentiated; make it a dlarray first.")
+    dst[...] = src if where is True else _where(where, src, dst)
+
+
+def fill_diagonal(a: dlarray, val: Any, wrap: bool = False) -> None:
+    """Assign to the diagonal of a matrix, as numpy.fill_diagonal."""
+    if not isinstance(a, dlarray):
+        raise TypeError("fill_diagonal: an ndarray cannot hold what is differentiated; make it a dlarray first.")
+    if a.ndim != 2 or wrap:
+        raise ShapeError(f"fill_diagonal({a.shape}): the array must be a matrix, and wrap=True is not taken.")
+    places = np.arange(min(a.shape))
+    a[places, places] = val
 
 
 # Complex numbers: every dlarray is real.

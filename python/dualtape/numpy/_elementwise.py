@@ -151,6 +151,18 @@ def divmod(x1: Any, x2: Any, /) -> tuple[dlarray, dlarray]:
     return TABLE["floor_divide"](x1, x2), TABLE["remainder"](x1, x2)
 
 
+def modf(x: Any, /) -> tuple[dlarray, dlarray]:
+    """Fractional and whole part, both with the sign of `x`, as numpy.modf."""
+    whole = TABLE["trunc"](x)
+    return TABLE["copysign"](TABLE["where"](TABLE["isinf"](x), 0.0, TABLE["subtract"](x, whole)), x), whole
+
+
+def ldexp(x1: Any, x2: Any, /) -> dlarray:
+    """x1 * 2**x2, as numpy.ldexp; x2 is a constant."""
+    power = TABLE["exp2"](_core.astype(x2, np.float64))
+    return _multiply(x1, _core.astype(power, x1.dtype) if hasattr(x1, "dtype") else power)
+
+
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> dlarray:
     """Whether elements are equal within tolerances, as numpy.isclose: ``|a - b| <= atol + rtol * |b|``."""
     near = TABLE["less_equal"](_absolute(TABLE["subtract"](a, b)), TABLE["add"](_multiply(_absolute(b), rtol), atol))
@@ -162,5 +174,8 @@ def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan
     """Whether all elements are equal within tolerances, as numpy.allclose."""
     return bool(_core.all(isclose(a, b, rtol, atol, equal_nan)))
 
+
+#: The modified Bessel function, which NumPy has too.
+i0: Function = _core.elementwise.i0
 
 UFUNCS[np.divmod] = divmod

@@ -12,6 +12,7 @@ from dualtape import _core
 from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray
+from ._differences import cumprod
 from ._elementwise import TABLE, refuse_out
 from ._shaped import Axis, ndim
 
@@ -281,6 +282,11 @@ def nanmin(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) 
 def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> dlarray:
     """Cumulative sum with NaN counted as 0, as numpy.nancumsum."""
     return _core.cumsum(_without_nan("nancumsum", a, dtype, out, 0.0)[0], axis)
+
+
+def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> dlarray:
+    """Cumulative product with NaN counted as 1, as numpy.nancumprod."""
+    return cumprod(_without_nan("nancumprod", a, dtype, out, 1.0)[0], axis)
 
 
 # How variables go together.
