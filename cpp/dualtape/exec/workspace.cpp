@@ -209,9 +209,9 @@ void Workspace::prepare(const Instruction& instruction) {
   // (The vector may move while it grows, so pointers are taken when an instruction runs first.)
 }
 
-void Workspace::run_rule(const Prepared& prepared) {
+void Workspace::run_rule(const Prepared& prepared, std::int64_t lanes) {
   Call& call = calls_[prepared.call];
-  prepared.rule->forward_into(call.out, call.pointers, call.attributes);
+  prepared.rule->forward_lanes(call.out, call.pointers, call.attributes, {lanes, members_});
   if (call.lanes_first) array::copy_elements(call.out, call.target);
 }
 
@@ -259,7 +259,7 @@ void Workspace::run(std::uint32_t first, std::uint32_t last, std::int64_t lanes)
         if (p.way == Prepared::Way::apply) {
           array::apply_into(p.op, call.pointers, call.out);
         } else {
-          run_rule(p);
+          run_rule(p, lanes);
         }
         break;
       }

@@ -64,7 +64,12 @@ class Workspace {
   /// The memory of a value as an array, with the lane axis at the end where it has one.
   Array array_of(ValueId id) const;
   /// Runs the instructions of a segment on the first `lanes` lanes (others may be computed too).
-  void run(std::uint32_t segment, std::int64_t lanes) { run(ranges_[segment].first, ranges_[segment].second, lanes); }
+  /// `members`: the bits of those whose results count, where they are not all (for rules that ask).
+  void run(std::uint32_t segment, std::int64_t lanes, const std::uint64_t* members = nullptr) {
+    members_ = members;
+    run(ranges_[segment].first, ranges_[segment].second, lanes);
+    members_ = nullptr;
+  }
   /// The same in two halves, for code of one segment: what the states need, and the tail.
   void run_head(std::int64_t lanes) { run(0, tail_, lanes); }
   void run_tail(std::int64_t lanes) { run(tail_, ranges_[0].second, lanes); }
@@ -98,7 +103,7 @@ class Workspace {
   void run_fused(Fused& fused, std::int64_t lanes);
   void run(std::uint32_t first, std::uint32_t last, std::int64_t lanes);
   Array lane_operand(ValueId id, bool varying_result) const;
-  void run_rule(const Prepared& prepared);
+  void run_rule(const Prepared& prepared, std::int64_t lanes);
 
   std::shared_ptr<const Code> code_;
   std::int64_t capacity_;
@@ -111,6 +116,7 @@ class Workspace {
   std::vector<Call> calls_;
   std::shared_ptr<const Fusion> fusion_;
   std::vector<Fused> fused_;
+  const std::uint64_t* members_ = nullptr;
 };
 
 }  // namespace dualtape::exec

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// Running rolled loops, forwards and backwards, for a block of lanes at a time.
+//
+// In a while_loop each lane has a count of its own. The block goes on until the last lane is done; what a lane computes
+// after its end is not looked at: its carry is taken when it ends, and on the way back it gets its cotangent when the
+// pass comes to its last step.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "dualtape/array/convert.hpp"
+#include "dualtape/loop/rolled.hpp"
+
+namespace dualtape::loop {
+
+void (*poll)() = nullptr;
+
+namespace {
+
+constexpr std::int64_t kPollEvery = 1 << 16;  // steps
+
+/// A loop on its way: where it is, and its state in the workspace of a stepper.
+class Walk {
+ public:
+  Walk(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes)
+      : rolled_(rolled), operands_(operands), lent_(rolled.stepper().lend(lanes)) {
+    const Rolled::Parts& parts = rolled.parts();
+    for (std::size_t i = 0; i < parts.carry + parts.outside; ++i) lent_.load(i, operands[i]);
+    bytes_ = lent_.bytes(0, parts.carry);
+  }
+
+  std::int64_t at() const { return at_; }
+  std::size_t bytes() const { return bytes_; }
+  Stepper::Lent& lent() { return lent_; }
+  const char* state() const { return bytes_ ? lent_.inputs(0) : nullptr; }
+  void go_to(std::int64_t step, const char* state) {
+    if (at_ == step) return;
+    if (bytes_) std::memcpy(lent_.inputs(0), state, bytes_);
+    at_ = step;
+  }
+  void load_entries(Stepper::Lent& to, std::size_t first_input, std::int64_t step) const {
+    const Rolled::Parts& parts = rolled_.parts();
+    const std::size_t first = parts.carry + parts.outside;
+    for (std::size_t i = 0; i < parts.entries; ++i) to.load(first_input + i, operands_[first + i], row(step));
+  }
+  std::int64_t row(std::int64_t step) const {
+    return rolled_.parts().reverse ? rolled_.parts().length - 1 - step : step;
+  }
+  void step() {
+    if (at_ % kPollEvery == 0 && poll && at_) poll();
+    const Rolled::Parts& parts = rolled_.parts();
+    load_entries(lent_, parts.carry + parts.outside, at_);
+    lent_.step();
+    ++at_;
+  }
+
+ private:
+  const Rolled& rolled_;
+  std::span<const Array> operands_;
+  Stepper::Lent lent_;
+  std::size_t bytes_ = 0;
+  std::int64_t at_ = 0;
+};
+
+/// The lanes of a while_loop that go on, and how often each has gone round.
+class Counts {
+ public:
+  Counts(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active)
+      : counts_(static_cast<std::size_t>(lanes), 0) {
+    Stepper::Lent lent = rolled.starter().lend(lanes);
+    for (std::size_t i = 0; i < rolled.operand_count(); ++i) lent.load(i, operands[i]);
+    lent.step();
+    answers_.resize(counts_.size());
+    lent.store(0, answers_.data());
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      if (active.has(lane) && answers_[static_cast<std::size_t>(lane)] != 0.0) running_.push_back(lane);
+    }
+  }
+  bool any() const { return !running_.empty(); }
+  const std::vector<std::int64_t>& counts() const { return counts_; }
+  /// After a step; `ended(lane)` for each lane that does not go on.
+  template <class Ended>
+  void look(Stepper::Lent& lent, std::size_t result, Ended&& ended) {
+    lent.store(result, answers_.data());
+    std::size_t kept = 0;
+    for (const std::int64_t lane : running_) {
+      ++counts_[static_cast<std::size_t>(lane)];
+      if (answers_[static_cast<std::size_t>(lane)] != 0.0) {
+        running_[kept++] = lane;
+      } else {
+        ended(lane);
+      }
+    }
+    running_.resize(kept);
+  }
+
+ private:
+  std::vector<std::int64_t> counts_, running_;
+  std::vector<double> answers_;
+};
+
+void copy_lane(const double* from, double* to, std::int64_t numbers, std::int64_t lanes, std::int64_t lane) {
+  for (std::int64_t e = 0; e < numbers; ++e) to[e * lanes + lane] = from[e * lanes + lane];
+}
+
+/// Runs the loop to its end and keeps states on the way; the number of steps of each lane.
+std::vector<std::int64_t> go(const Rolled& rolled, Walk& walk, std::span<const Array> operands, std::int64_t lanes,
+                             const tape::ActiveLanes& active, Checkpoints& kept, std::int64_t& places) {
+  const Rolled::Parts& parts = rolled.parts();
+  if (!rolled.is_while()) {
+    places = places_for(parts.length, walk.bytes());
+    return std::vector<std::int64_t>(static_cast<std::size_t>(lanes), parts.length);
+  }
+  // Twice as many places as the way there takes, so that there are some left for what lies between.
+  constexpr std::int64_t kLikely = 1 << 20;
+  places = places_for(kLikely, walk.bytes());
+  Counts counts(rolled, operands, lanes, active);
+  while (counts.any()) {
+    kept.offer(walk.at(), walk.state(), places / 2);
+    walk.step();
+    counts.look(walk.lent(), parts.carry, [](std::int64_t) {});
+  }
+  return counts.counts();
+}
+
+}  // namespace
+
+void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
+         double* out) {
+  const Rolled::Parts& parts = rolled.parts();
+  Walk walk(rolled, operands, lanes);
+  const auto place = [&](std::size_t i) { return out + rolled.offsets()[i] * lanes; };
+  const auto store_carry = [&](auto&& target) {
+    for (std::size_t i = 0; i < parts.carry; ++i) walk.lent().store_input(i, target(i));
+  };
+  if (!rolled.is_while()) {
+    for (std::int64_t k = 0; k < parts.length; ++k) {
+      const std::int64_t row = walk.row(k);
+      walk.step();
+      for (std::size_t i = 0; i < parts.outputs; ++i) {
+        walk.lent().store(parts.carry + i, place(parts.carry + i) + row * rolled.outputs()[i].size * lanes);
+      }
+    }
+    store_carry(place);
+    return;
+  }
+  // Lanes that never begin keep what they had.
+  store_carry(place);
+  Counts counts(rolled, operands, lanes, active);
+  std::vector<double> ended;
+  while (counts.any()) {
+    walk.step();
+    bool stored = false;
+    counts.look(walk.lent(), parts.carry, [&](std::int64_t lane) {
+      if (lanes == 1) return store_carry(place);
+      if (!stored) {
+        ended.resize(static_cast<std::size_t>(rolled.result_size() * lanes));
+        store_carry([&](std::size_t i) { return ended.data() + rolled.offsets()[i] * lanes; });
+        stored = true;
+      }
+      copy_lane(ended.data(), out, rolled.result_size(), lanes, lane);
+    });
+  }
+}
+
+void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
+          double* out) {
+  const Rolled::Parts& parts = rolled.parts();
+  const std::vector<Leaf>& leaves = rolled.operands();
+  const Array& cotangent = operands[rolled.operand_count()];
+  const double* given = cotangent.data<double>();
+  std::vector<Array> samples;
+  for (std::size_t i = 0; i < rolled.operand_count(); ++i) {
+    samples.push_back(lanes == 1 ? operands[i] : first_lane(operands[i]));
+  }
+  Stepper::Lent back = rolled.pulled(samples).lend(lanes);
+
+  // Inputs of the pull: sums, cotangents of the carry, the operands of the step, cotangents of the outputs.
+  std::vector<std::size_t> sums, carried, entries;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (leaves[i].differentiable()) (i < parts.carry ? carried : rolled.is_entry(i) ? entries : sums).push_back(i);
+  }
+  const std::size_t first_operand = sums.size() + carried.size(), first_output = first_operand + leaves.size();
+  for (std::size_t i = parts.carry; i < parts.carry + parts.outside; ++i) back.load(first_operand + i, operands[i]);
+  const auto begin = [&](std::int64_t lane) {
+    for (std::size_t s = 0; s < sums.size(); ++s) back.fill_lane(s, nullptr, lane);
+    for (std::size_t c = 0; c < carried.size(); ++c) {
+      back.fill_lane(sums.size() + c, given + rolled.offsets()[carried[c]] * lanes, lane);
+    }
+  };
+
+  Walk walk(rolled, operands, lanes);
+  Checkpoints kept(walk.bytes());
+  std::int64_t places = 0;
+  const std::vector<std::int64_t> counts = go(rolled, walk, operands, lanes, active, kept, places);
+  std::vector<std::int64_t> order(counts.size());  // the lanes that take the most steps first
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return counts[static_cast<std::size_t>(a)] > counts[static_cast<std::size_t>(b)];
+  });
+  std::int64_t end = counts[static_cast<std::size_t>(order[0])];
+  std::size_t begun = 0;
+  const auto begin_lanes = [&] {
+    for (; begun < order.size() && counts[static_cast<std::size_t>(order[begun])] >= end; ++begun) begin(order[begun]);
+  };
+  begin_lanes();
+  if (end > 0 && kept.count() == 0) kept.keep(0, walk.state());
+  while (end > 0) {
+    walk.go_to(kept.last(), kept.last_state());
+    for (std::int64_t left = end - walk.at(); left > 1; left = end - walk.at()) {
+      const std::int64_t free = places - kept.count();
+      const std::int64_t target = walk.at() + (free > 0 ? next_kept(left, free + 1) : left - 1);
+      while (walk.at() < target) walk.step();
+      if (free > 0) kept.keep(walk.at(), walk.state());
+    }
+    --end;
+    if (walk.bytes()) std::memcpy(back.inputs(first_operand), walk.state(), walk.bytes());
+    walk.load_entries(back, first_operand + parts.carry + parts.outside, end);
+    const std::int64_t row = walk.row(end);
+    for (std::size_t i = 0; i < parts.outputs; ++i) {
+      const double* from = given + (rolled.offsets()[parts.carry + i] + row * rolled.outputs()[i].size) * lanes;
+      back.fill(first_output + i, from);
+    }
+    back.step();
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const std::size_t operand = entries[i];
+      back.store(first_operand + i, out + (rolled.pulled_offsets()[operand] + row * leaves[operand].size) * lanes);
+    }
+    begin_lanes();
+    if (kept.last() == end && end > 0) kept.drop();
+  }
+  for (std::size_t s = 0; s < sums.size(); ++s) back.store_input(s, out + rolled.pulled_offsets()[sums[s]] * lanes);
+  for (std::size_t c = 0; c < carried.size(); ++c) {
+    back.store_input(sums.size() + c, out + rolled.pulled_offsets()[carried[c]] * lanes);
+  }
+}
+
+Array first_lane(const Array& x) {
+  std::vector<array::Slice> slices;
+  for (int axis = 0; axis < x.ndim(); ++axis) {
+    slices.push_back({0, 1, axis + 1 == x.ndim() ? 1 : x.shape()[static_cast<std::size_t>(axis)]});
+  }
+  Dims shape(x.shape());
+  shape.erase(shape.size() - 1);
+  return array::reshape(array::slice(x, slices), shape);
+}
+
+}  // namespace dualtape::loop
