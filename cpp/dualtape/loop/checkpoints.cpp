@@ -27,6 +27,7 @@ std::int64_t reach(std::int64_t places, std::int64_t times) {
 }
 
 std::int64_t next_kept(std::int64_t steps, std::int64_t places) {
+  if (steps <= places + 1) return 1;  // as in most calls: room for each
   std::int64_t times = 1;
   while (reach(places, times) < steps) ++times;
   // What is ahead of the new state has one place less; what is behind it is computed once more.
@@ -41,34 +42,31 @@ std::int64_t places_for(std::int64_t steps, std::size_t bytes) {
 }
 
 void Checkpoints::keep(std::int64_t step, const char* state) {
-  if (spare_.empty()) spare_.push_back(std::make_unique_for_overwrite<char[]>(bytes_));
-  std::memcpy(spare_.back().get(), state, bytes_);
-  states_.push_back(std::move(spare_.back()));
-  spare_.pop_back();
+  if (steps_.size() == pieces_.size() * kTogether) {
+    pieces_.push_back(std::make_unique_for_overwrite<char[]>(kTogether * bytes_));
+  }
   steps_.push_back(step);
+  if (bytes_ == sizeof(double)) {
+    std::memcpy(at(steps_.size() - 1), state, sizeof(double));
+  } else if (bytes_) {
+    std::memcpy(at(steps_.size() - 1), state, bytes_);
+  }
   most_ = std::max(most_, count());
 }
 
-void Checkpoints::drop() {
-  spare_.push_back(std::move(states_.back()));
-  states_.pop_back();
-  steps_.pop_back();
-}
-
 void Checkpoints::offer(std::int64_t step, const char* state, std::int64_t places) {
-  if (step % every_ != 0) return;
+  if (step & (every_ - 1)) return;
   if (count() == places) {
     every_ *= 2;
     std::size_t kept = 0;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
-      if (steps_[i] % every_ == 0) {
-        std::swap(steps_[kept], steps_[i]);
-        std::swap(states_[kept], states_[i]);
-        ++kept;
-      }
+      if (steps_[i] & (every_ - 1)) continue;
+      steps_[kept] = steps_[i];
+      if (bytes_ && kept != i) std::memcpy(at(kept), at(i), bytes_);
+      ++kept;
     }
-    while (steps_.size() > kept) drop();
-    if (step % every_ != 0) return;
+    steps_.resize(kept);
+    if (step & (every_ - 1)) return;
   }
   keep(step, state);
 }

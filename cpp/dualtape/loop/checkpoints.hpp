@@ -31,19 +31,22 @@ class Checkpoints {
 
   std::int64_t count() const { return static_cast<std::int64_t>(steps_.size()); }
   std::int64_t last() const { return steps_.back(); }
-  const char* last_state() const { return states_.back().get(); }
+  const char* last_state() const { return at(steps_.size() - 1); }
   /// The most that were kept at a time.
   std::int64_t most() const { return most_; }
   void keep(std::int64_t step, const char* state);
-  void drop();
+  void drop() { steps_.pop_back(); }
   /// For loops whose number of steps is not known: keeps the state if it is its turn.
   void offer(std::int64_t step, const char* state, std::int64_t places);
 
  private:
+  static constexpr std::size_t kTogether = 64;  // states of one piece of memory
+  char* at(std::size_t i) const { return pieces_[i / kTogether].get() + i % kTogether * bytes_; }
+
   std::size_t bytes_;
-  std::int64_t every_ = 1, most_ = 0;
+  std::int64_t every_ = 1, most_ = 0;  // every: a power of two
   std::vector<std::int64_t> steps_;
-  std::vector<std::unique_ptr<char[]>> states_, spare_;
+  std::vector<std::unique_ptr<char[]>> pieces_;
 };
 
 }  // namespace dualtape::loop

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "dualtape/loop/rolled.hpp"
 
+#include <bit>
 #include <cstring>
 
 #include "dualtape/array/convert.hpp"
@@ -100,6 +101,15 @@ void Stepper::Lent::fill(std::size_t input, const double* from) {
   const exec::ValueId id = from_->code().inputs[input];
   const exec::Value& value = from_->code().values[id];
   const std::int64_t count = value.size * workspace_->capacity();
+  if (value.dtype == DType::f64) {
+    double* to = workspace_->at<double>(id);
+    if (count == 1) {
+      *to = *from;
+    } else {
+      std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(double));
+    }
+    return;
+  }
   array::dispatch(value.dtype, [&]<class T>() {
     T* to = workspace_->at<T>(id);
     for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(from[i]);
@@ -120,6 +130,15 @@ void Stepper::Lent::store_value(exec::ValueId id, double* to) const {
   const exec::Value& value = from_->code().values[id];
   const std::int64_t lanes = workspace_->capacity(), count = value.size * (value.varying ? lanes : 1);
   const std::int64_t repeat = value.varying ? 1 : lanes;
+  if (value.dtype == DType::f64 && repeat == 1) {
+    const double* from = workspace_->at<double>(id);
+    if (count == 1) {
+      *to = *from;
+    } else {
+      std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(double));
+    }
+    return;
+  }
   array::dispatch(value.dtype, [&]<class T>() {
     const T* from = workspace_->at<T>(id);
     for (std::int64_t i = 0; i < count; ++i) {
@@ -215,6 +234,28 @@ const Stepper& Rolled::pulled(std::span<const Array> samples) const {
   const Program program(pulled_graph(*this, samples), parts_.step->contraction());
   pulled_ = std::make_unique<Stepper>(program.graph(), states);
   return *pulled_;
+}
+
+void Rolled::leave(Kept kept) const {
+  const std::lock_guard lock(mutex_);
+  kept_ = std::move(kept);
+}
+
+std::optional<Kept> Rolled::take(std::span<const Array> operands) const {
+  const std::lock_guard lock(mutex_);
+  if (!kept_) return std::nullopt;
+  // The same memory: nobody writes to it while it is held.
+  const auto same = [](const Array& a, const Array& b) {
+    if (a.is_scalar() || b.is_scalar()) {
+      return a.is_scalar() && b.is_scalar() &&
+             std::bit_cast<std::uint64_t>(a.scalar()) == std::bit_cast<std::uint64_t>(b.scalar());
+    }
+    return a.raw_data() == b.raw_data() && a.buffer() == b.buffer();
+  };
+  for (std::size_t i = 0; i < operands_.size(); ++i) {
+    if (!same(kept_->operands[i], operands[i])) return std::nullopt;
+  }
+  return std::exchange(kept_, std::nullopt);
 }
 
 namespace {

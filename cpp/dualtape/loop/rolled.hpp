@@ -88,6 +88,14 @@ class Stepper {
   mutable std::vector<std::pair<std::int64_t, std::shared_ptr<const exec::Fusion>>> kernels_;  // by lanes
 };
 
+/// States that a run has kept, for the pull of the same operands.
+struct Kept {
+  std::vector<Array> operands;
+  std::int64_t places = 0;
+  std::vector<std::int64_t> counts;  // steps of each lane
+  std::optional<Checkpoints> states;
+};
+
 class Rolled final : public tape::Payload {
  public:
   struct Parts {
@@ -129,6 +137,10 @@ class Rolled final : public tape::Payload {
   const Stepper& stepper() const { return *stepper_; }
   const Stepper& starter() const { return *starter_; }
 
+  /// For the tape: what the last run has kept, taken away by the pull that needs it.
+  void leave(Kept kept) const;
+  std::optional<Kept> take(std::span<const Array> operands) const;
+
   std::string save() const override;
   static std::shared_ptr<const Rolled> load(std::string_view bytes);
 
@@ -141,6 +153,7 @@ class Rolled final : public tape::Payload {
   mutable std::recursive_mutex mutex_;
   mutable std::shared_ptr<const Rolled> pushed_;
   mutable std::unique_ptr<Stepper> pulled_;
+  mutable std::optional<Kept> kept_;
 };
 
 /// The two derived programs, made by running a step on values that it could meet (rolled_derive.cpp).
@@ -151,11 +164,11 @@ program::Graph pulled_graph(const Rolled& rolled, std::span<const Array> samples
 /// The first lane of an array whose last axis is that of lanes.
 Array first_lane(const Array& x);
 /// Runs the loop: `out` has the numbers of `rolled`, for `lanes` lanes, innermost (1: none). Operands are C-ordered.
+/// With `kept`, states are kept there. Without `out`, that is all.
 void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
-         double* out);
-/// Pulls a cotangent back; the operands are followed by it. Steps are computed again from checkpoints.
-void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
-          double* out);
+         double* out, Kept* kept = nullptr);
+/// Pulls a cotangent back; the operands are followed by it. Steps are computed again from the states that were kept.
+void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept kept, double* out);
 /// Called now and then while a loop runs; what it throws ends the loop. Set once, when the module is loaded.
 extern void (*poll)();
 

@@ -10,6 +10,7 @@
 #include "dualtape/loop/rolled.hpp"
 #include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/tape.hpp"
 
 namespace dualtape::loop {
 namespace {
@@ -120,19 +121,41 @@ class RolledRule : public tape::ShapedRule {
     return out;
   }
   Array forward(Operands in, const Attributes& attributes) const override {
-    Dims shape{size(of(attributes))};
+    const Rolled& rolled = of(attributes);
+    Dims shape{size(rolled)};
     if (attributes.axis) shape.push_back(attributes.axis);
     Array out = Array::empty(DType::f64, shape);
-    forward_into(out, in, attributes);
+    if (attributes.axis) {
+      forward_into(out, in, attributes);
+      return out;
+    }
+    // On arrays that stay as they are: what a run keeps serves the pull behind it.
+    const std::vector<Array> operands = contiguous(in);
+    double* to = out.writable_data<double>();
+    if (pulls()) {
+      std::optional<Kept> kept = rolled.take(operands);
+      if (!kept) run(rolled, operands, 1, {1, nullptr}, nullptr, &kept.emplace());
+      pull(rolled, operands, 1, std::move(*kept), to);
+    } else if (tape::Tape::current()) {
+      Kept kept;
+      run(rolled, operands, 1, {1, nullptr}, to, &kept);
+      rolled.leave(std::move(kept));
+    } else {
+      run(rolled, operands, 1, {1, nullptr}, to);
+    }
     return out;
   }
   void forward_into(Array& out, Operands in, const Attributes& attributes) const override {
     forward_lanes(out, in, attributes, {std::max<std::int64_t>(attributes.axis, 1), nullptr});
   }
   void forward_lanes(Array& out, Operands in, const Attributes& attributes, const ActiveLanes& active) const override {
-    std::vector<Array> operands;
-    for (const Array* x : in) operands.push_back(x->as_contiguous());
-    run_on(of(attributes), operands, std::max<std::int64_t>(attributes.axis, 1), active, out.writable_data<double>());
+    const std::vector<Array> operands = contiguous(in);
+    const std::int64_t lanes = std::max<std::int64_t>(attributes.axis, 1);
+    double* to = out.writable_data<double>();
+    if (!pulls()) return run(of(attributes), operands, lanes, active, to);
+    Kept kept;
+    run(of(attributes), operands, lanes, active, nullptr, &kept);
+    pull(of(attributes), operands, lanes, std::move(kept), to);
   }
   std::optional<Dims> infer(Operands, const Attributes& attributes) const override {
     return Dims{size(of(attributes))};
@@ -160,9 +183,10 @@ class RolledRule : public tape::ShapedRule {
  protected:
   virtual bool pulls() const = 0;
   std::int64_t size(const Rolled& rolled) const { return pulls() ? rolled.pulled_size() : rolled.result_size(); }
-  void run_on(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const ActiveLanes& active,
-              double* out) const {
-    (pulls() ? pull : run)(rolled, operands, lanes, active, out);
+  static std::vector<Array> contiguous(Operands in) {
+    std::vector<Array> out;
+    for (const Array* x : in) out.push_back(x->as_contiguous());
+    return out;
   }
   /// Takes the cotangents of the operands out of the vector in which they come.
   static std::vector<Var> apart(const Rolled& rolled, const Var& pulled, const std::vector<bool>& wanted) {

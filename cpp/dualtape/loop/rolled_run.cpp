@@ -103,41 +103,55 @@ void copy_lane(const double* from, double* to, std::int64_t numbers, std::int64_
   for (std::int64_t e = 0; e < numbers; ++e) to[e * lanes + lane] = from[e * lanes + lane];
 }
 
-/// Runs the loop to its end and keeps states on the way; the number of steps of each lane.
-std::vector<std::int64_t> go(const Rolled& rolled, Walk& walk, std::span<const Array> operands, std::int64_t lanes,
-                             const tape::ActiveLanes& active, Checkpoints& kept, std::int64_t& places) {
-  const Rolled::Parts& parts = rolled.parts();
-  if (!rolled.is_while()) {
-    places = places_for(parts.length, walk.bytes());
-    return std::vector<std::int64_t>(static_cast<std::size_t>(lanes), parts.length);
+/// Decides which states of a scan are kept on the way there: those of the first pass of Revolve.
+class Schedule {
+ public:
+  Schedule(const Rolled& rolled, Walk& walk, Kept* kept) : length_(rolled.parts().length), walk_(walk), kept_(kept) {
+    if (kept_) keep();
   }
-  // Twice as many places as the way there takes, so that there are some left for what lies between.
-  constexpr std::int64_t kLikely = 1 << 20;
-  places = places_for(kLikely, walk.bytes());
-  Counts counts(rolled, operands, lanes, active);
-  while (counts.any()) {
-    kept.offer(walk.at(), walk.state(), places / 2);
-    walk.step();
-    counts.look(walk.lent(), parts.carry, [](std::int64_t) {});
+  /// After a step.
+  void look() {
+    if (walk_.at() == next_) keep();
   }
-  return counts.counts();
-}
+
+ private:
+  void keep() {
+    kept_->states->keep(walk_.at(), walk_.state());
+    const std::int64_t left = length_ - walk_.at(), free = kept_->places - kept_->states->count();
+    next_ = left > 1 && free > 0 ? walk_.at() + next_kept(left, free + 1) : -1;
+  }
+
+  std::int64_t length_, next_ = -1;
+  Walk& walk_;
+  Kept* kept_;
+};
+
+constexpr std::int64_t kLikely = 1 << 20;  // steps of a while_loop
 
 }  // namespace
 
 void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
-         double* out) {
+         double* out, Kept* kept) {
   const Rolled::Parts& parts = rolled.parts();
   Walk walk(rolled, operands, lanes);
   const auto place = [&](std::size_t i) { return out + rolled.offsets()[i] * lanes; };
   const auto store_carry = [&](auto&& target) {
-    for (std::size_t i = 0; i < parts.carry; ++i) walk.lent().store_input(i, target(i));
+    for (std::size_t i = 0; out && i < parts.carry; ++i) walk.lent().store_input(i, target(i));
   };
+  if (kept) {
+    kept->operands.assign(operands.begin(), operands.end());
+    kept->places = places_for(rolled.is_while() ? kLikely : parts.length, walk.bytes());
+    kept->states.emplace(walk.bytes());
+  }
   if (!rolled.is_while()) {
-    for (std::int64_t k = 0; k < parts.length; ++k) {
+    if (kept) kept->counts.assign(static_cast<std::size_t>(lanes), parts.length);
+    Schedule schedule(rolled, walk, kept);
+    // Nobody asks for the end: the pull goes on from the last state that is kept.
+    for (std::int64_t k = 0; k < parts.length && (out || k < parts.length - 1); ++k) {
       const std::int64_t row = walk.row(k);
       walk.step();
-      for (std::size_t i = 0; i < parts.outputs; ++i) {
+      schedule.look();
+      for (std::size_t i = 0; out && i < parts.outputs; ++i) {
         walk.lent().store(parts.carry + i, place(parts.carry + i) + row * rolled.outputs()[i].size * lanes);
       }
     }
@@ -149,10 +163,13 @@ void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lan
   Counts counts(rolled, operands, lanes, active);
   std::vector<double> ended;
   while (counts.any()) {
+    // Half of the places, so that there are some left for what lies between.
+    if (kept) kept->states->offer(walk.at(), walk.state(), kept->places / 2);
     walk.step();
     bool stored = false;
     counts.look(walk.lent(), parts.carry, [&](std::int64_t lane) {
       if (lanes == 1) return store_carry(place);
+      if (!out) return;
       if (!stored) {
         ended.resize(static_cast<std::size_t>(rolled.result_size() * lanes));
         store_carry([&](std::size_t i) { return ended.data() + rolled.offsets()[i] * lanes; });
@@ -161,10 +178,10 @@ void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lan
       copy_lane(ended.data(), out, rolled.result_size(), lanes, lane);
     });
   }
+  if (kept) kept->counts = counts.counts();
 }
 
-void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
-          double* out) {
+void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept journey, double* out) {
   const Rolled::Parts& parts = rolled.parts();
   const std::vector<Leaf>& leaves = rolled.operands();
   const Array& cotangent = operands[rolled.operand_count()];
@@ -190,9 +207,9 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
   };
 
   Walk walk(rolled, operands, lanes);
-  Checkpoints kept(walk.bytes());
-  std::int64_t places = 0;
-  const std::vector<std::int64_t> counts = go(rolled, walk, operands, lanes, active, kept, places);
+  Checkpoints& kept = *journey.states;
+  const std::int64_t places = journey.places;
+  const std::vector<std::int64_t>& counts = journey.counts;
   std::vector<std::int64_t> order(counts.size());  // the lanes that take the most steps first
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
@@ -204,7 +221,6 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
     for (; begun < order.size() && counts[static_cast<std::size_t>(order[begun])] >= end; ++begun) begin(order[begun]);
   };
   begin_lanes();
-  if (end > 0 && kept.count() == 0) kept.keep(0, walk.state());
   while (end > 0) {
     walk.go_to(kept.last(), kept.last_state());
     for (std::int64_t left = end - walk.at(); left > 1; left = end - walk.at()) {
