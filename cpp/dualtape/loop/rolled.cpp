@@ -86,71 +86,44 @@ void Stepper::Lent::step() {
   }
 }
 
-void Stepper::Lent::load(std::size_t input, const Array& from, std::int64_t row) {
-  const exec::ValueId id = from_->code().inputs[input];
-  const auto bytes = static_cast<std::size_t>(from_->code().values[id].bytes() * workspace_->capacity());
-  const char* at = static_cast<const char*>(from.raw_data()) + static_cast<std::size_t>(row) * bytes;
-  if (bytes == sizeof(double)) {
-    std::memcpy(workspace_->data(id), at, sizeof(double));
-  } else {
-    std::memcpy(workspace_->data(id), at, bytes);
-  }
+Port Stepper::Lent::port(exec::ValueId id) {
+  const exec::Value& value = from_->code().values[id];
+  const std::int64_t lanes = workspace_->capacity(), numbers = value.size * (value.varying ? lanes : 1);
+  return {static_cast<char*>(workspace_->data(id)), static_cast<std::size_t>(numbers * array::item_size(value.dtype)),
+          value.dtype, numbers, value.varying ? 1 : lanes};
 }
 
-void Stepper::Lent::fill(std::size_t input, const double* from) {
-  const exec::ValueId id = from_->code().inputs[input];
-  const exec::Value& value = from_->code().values[id];
-  const std::int64_t count = value.size * workspace_->capacity();
-  if (value.dtype == DType::f64) {
-    double* to = workspace_->at<double>(id);
-    if (count == 1) {
-      *to = *from;
-    } else {
-      std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(double));
-    }
-    return;
-  }
-  array::dispatch(value.dtype, [&]<class T>() {
-    T* to = workspace_->at<T>(id);
-    for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(from[i]);
+void Port::fill(const double* from) const {
+  if (dtype == DType::f64) return copy_from(reinterpret_cast<const char*>(from));
+  array::dispatch(dtype, [&]<class T>() {
+    T* to = reinterpret_cast<T*>(at);
+    for (std::int64_t i = 0; i < numbers; ++i) to[i] = static_cast<T>(from[i]);
   });
 }
 
-void Stepper::Lent::fill_lane(std::size_t input, const double* from, std::int64_t lane) {
-  const exec::ValueId id = from_->code().inputs[input];
-  const exec::Value& value = from_->code().values[id];
-  const std::int64_t lanes = workspace_->capacity();
-  array::dispatch(value.dtype, [&]<class T>() {
-    T* to = workspace_->at<T>(id) + lane;
-    for (std::int64_t e = 0; e < value.size; ++e) to[e * lanes] = from ? static_cast<T>(from[e * lanes + lane]) : T{};
+void Port::fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) const {
+  array::dispatch(dtype, [&]<class T>() {
+    T* to = reinterpret_cast<T*>(at);
+    for (std::int64_t i = lane; i < numbers; i += lanes) to[i] = from ? static_cast<T>(from[i]) : T{};
   });
 }
 
-void Stepper::Lent::store_value(exec::ValueId id, double* to) const {
-  const exec::Value& value = from_->code().values[id];
-  const std::int64_t lanes = workspace_->capacity(), count = value.size * (value.varying ? lanes : 1);
-  const std::int64_t repeat = value.varying ? 1 : lanes;
-  if (value.dtype == DType::f64 && repeat == 1) {
-    const double* from = workspace_->at<double>(id);
-    if (count == 1) {
-      *to = *from;
+void Port::store(double* to) const {
+  if (dtype == DType::f64 && repeat == 1) {
+    if (numbers == 1) {
+      std::memcpy(to, at, sizeof(double));
     } else {
-      std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(double));
+      std::memcpy(to, at, bytes);
     }
     return;
   }
-  array::dispatch(value.dtype, [&]<class T>() {
-    const T* from = workspace_->at<T>(id);
-    for (std::int64_t i = 0; i < count; ++i) {
+  array::dispatch(dtype, [&]<class T>() {
+    const T* from = reinterpret_cast<const T*>(at);
+    for (std::int64_t i = 0; i < numbers; ++i) {
       for (std::int64_t lane = 0; lane < repeat; ++lane) *to++ = static_cast<double>(from[i]);
     }
   });
 }
-
-void Stepper::Lent::store(std::size_t result, double* to) const {
-  store_value(from_->code().segments[0].results[result], to);
-}
-void Stepper::Lent::store_input(std::size_t input, double* to) const { store_value(from_->code().inputs[input], to); }
 
 char* Stepper::Lent::inputs(std::size_t first) const {
   return static_cast<char*>(workspace_->data(from_->code().inputs[first]));

@@ -14,7 +14,7 @@
 // them, for one lane or a block; checkpoints.hpp says which steps are kept on the way.
 #pragma once
 
-#include <functional>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -40,6 +40,29 @@ struct Leaf {
   bool differentiable() const { return array::is_float(dtype); }
 };
 
+/// Where an input or a result is in a workspace: numbers with lanes innermost, or one for all lanes.
+struct Port {
+  char* at;
+  std::size_t bytes;
+  DType dtype;
+  std::int64_t numbers;  // there,
+  std::int64_t repeat;   // each of them for so many lanes
+
+  /// Elements of its own dtype.
+  void copy_from(const char* from) const {
+    if (bytes == sizeof(double)) {
+      std::memcpy(at, from, sizeof(double));
+    } else {
+      std::memcpy(at, from, bytes);
+    }
+  }
+  /// Fills it with float64 numbers, or one of several lanes, with zeros for null.
+  void fill(const double* from) const;
+  void fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) const;
+  /// Writes it as float64 numbers.
+  void store(double* to) const;
+};
+
 /// The code of a step that writes the first results over the first inputs, and workspaces for it that are not in use.
 class Stepper {
  public:
@@ -53,20 +76,14 @@ class Stepper {
     exec::Workspace& workspace() { return *workspace_; }
     /// One step, on everything that is in the workspace.
     void step();
-    /// Copies entry `row` of an array that has one for each step into an input.
-    void load(std::size_t input, const Array& from, std::int64_t row = 0);
-    /// Fills an input with float64 numbers, lanes innermost; or one lane of it, with zeros for null.
-    void fill(std::size_t input, const double* from);
-    void fill_lane(std::size_t input, const double* from, std::int64_t lane);
-    /// Writes a result, or an input, as float64 numbers, lanes innermost.
-    void store(std::size_t result, double* to) const;
-    void store_input(std::size_t input, double* to) const;
+    Port input(std::size_t i) { return port(from_->code().inputs[i]); }
+    Port result(std::size_t i) { return port(from_->code().segments[0].results[i]); }
     /// The memory of inputs first ... last - 1, which follow each other, and its bytes.
     char* inputs(std::size_t first) const;
     std::size_t bytes(std::size_t first, std::size_t last) const;
 
    private:
-    void store_value(exec::ValueId id, double* to) const;
+    Port port(exec::ValueId id);
     struct Move {
       const void* from;
       void* to;

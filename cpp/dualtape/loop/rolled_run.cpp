@@ -19,46 +19,64 @@ namespace {
 
 constexpr std::int64_t kPollEvery = 1 << 16;  // steps
 
+const char* bytes_of(const Array& x) { return static_cast<const char*>(x.raw_data()); }
+
+/// Gives a step its entries.
+class Feed {
+ public:
+  Feed(const Rolled& rolled, std::span<const Array> operands, Stepper::Lent& to, std::size_t first_input) {
+    const Rolled::Parts& parts = rolled.parts();
+    const std::size_t first = parts.carry + parts.outside;
+    for (std::size_t i = 0; i < parts.entries; ++i) {
+      ports_.emplace_back(to.input(first_input + i), bytes_of(operands[first + i]));
+    }
+  }
+  void operator()(std::int64_t row) const {
+    for (const auto& [port, from] : ports_) port.copy_from(from + static_cast<std::size_t>(row) * port.bytes);
+  }
+
+ private:
+  std::vector<std::pair<Port, const char*>> ports_;
+};
+
 /// A loop on its way: where it is, and its state in the workspace of a stepper.
 class Walk {
  public:
   Walk(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes)
-      : rolled_(rolled), operands_(operands), lent_(rolled.stepper().lend(lanes)) {
+      : rolled_(rolled),
+        lent_(rolled.stepper().lend(lanes)),
+        feed_(rolled, operands, lent_, rolled.parts().carry + rolled.parts().outside) {
     const Rolled::Parts& parts = rolled.parts();
-    for (std::size_t i = 0; i < parts.carry + parts.outside; ++i) lent_.load(i, operands[i]);
+    for (std::size_t i = 0; i < parts.carry + parts.outside; ++i) lent_.input(i).copy_from(bytes_of(operands[i]));
     bytes_ = lent_.bytes(0, parts.carry);
+    state_ = bytes_ ? lent_.inputs(0) : nullptr;
   }
 
   std::int64_t at() const { return at_; }
   std::size_t bytes() const { return bytes_; }
   Stepper::Lent& lent() { return lent_; }
-  const char* state() const { return bytes_ ? lent_.inputs(0) : nullptr; }
+  const char* state() const { return state_; }
   void go_to(std::int64_t step, const char* state) {
     if (at_ == step) return;
-    if (bytes_) std::memcpy(lent_.inputs(0), state, bytes_);
+    if (bytes_) std::memcpy(state_, state, bytes_);
     at_ = step;
-  }
-  void load_entries(Stepper::Lent& to, std::size_t first_input, std::int64_t step) const {
-    const Rolled::Parts& parts = rolled_.parts();
-    const std::size_t first = parts.carry + parts.outside;
-    for (std::size_t i = 0; i < parts.entries; ++i) to.load(first_input + i, operands_[first + i], row(step));
   }
   std::int64_t row(std::int64_t step) const {
     return rolled_.parts().reverse ? rolled_.parts().length - 1 - step : step;
   }
   void step() {
     if (at_ % kPollEvery == 0 && poll && at_) poll();
-    const Rolled::Parts& parts = rolled_.parts();
-    load_entries(lent_, parts.carry + parts.outside, at_);
+    feed_(row(at_));
     lent_.step();
     ++at_;
   }
 
  private:
   const Rolled& rolled_;
-  std::span<const Array> operands_;
   Stepper::Lent lent_;
+  Feed feed_;
   std::size_t bytes_ = 0;
+  char* state_ = nullptr;
   std::int64_t at_ = 0;
 };
 
@@ -68,10 +86,10 @@ class Counts {
   Counts(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active)
       : counts_(static_cast<std::size_t>(lanes), 0) {
     Stepper::Lent lent = rolled.starter().lend(lanes);
-    for (std::size_t i = 0; i < rolled.operand_count(); ++i) lent.load(i, operands[i]);
+    for (std::size_t i = 0; i < rolled.operand_count(); ++i) lent.input(i).copy_from(bytes_of(operands[i]));
     lent.step();
     answers_.resize(counts_.size());
-    lent.store(0, answers_.data());
+    lent.result(0).store(answers_.data());
     for (std::int64_t lane = 0; lane < lanes; ++lane) {
       if (active.has(lane) && answers_[static_cast<std::size_t>(lane)] != 0.0) running_.push_back(lane);
     }
@@ -80,8 +98,8 @@ class Counts {
   const std::vector<std::int64_t>& counts() const { return counts_; }
   /// After a step; `ended(lane)` for each lane that does not go on.
   template <class Ended>
-  void look(Stepper::Lent& lent, std::size_t result, Ended&& ended) {
-    lent.store(result, answers_.data());
+  void look(const Port& answer, Ended&& ended) {
+    answer.store(answers_.data());
     std::size_t kept = 0;
     for (const std::int64_t lane : running_) {
       ++counts_[static_cast<std::size_t>(lane)];
@@ -109,6 +127,7 @@ class Schedule {
   Schedule(const Rolled& rolled, Walk& walk, Kept* kept) : length_(rolled.parts().length), walk_(walk), kept_(kept) {
     if (kept_) keep();
   }
+  bool done() const { return next_ < 0; }
   /// After a step.
   void look() {
     if (walk_.at() == next_) keep();
@@ -136,7 +155,7 @@ void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lan
   Walk walk(rolled, operands, lanes);
   const auto place = [&](std::size_t i) { return out + rolled.offsets()[i] * lanes; };
   const auto store_carry = [&](auto&& target) {
-    for (std::size_t i = 0; out && i < parts.carry; ++i) walk.lent().store_input(i, target(i));
+    for (std::size_t i = 0; out && i < parts.carry; ++i) walk.lent().input(i).store(target(i));
   };
   if (kept) {
     kept->operands.assign(operands.begin(), operands.end());
@@ -146,13 +165,15 @@ void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lan
   if (!rolled.is_while()) {
     if (kept) kept->counts.assign(static_cast<std::size_t>(lanes), parts.length);
     Schedule schedule(rolled, walk, kept);
+    std::vector<Port> outputs;
+    for (std::size_t i = 0; out && i < parts.outputs; ++i) outputs.push_back(walk.lent().result(parts.carry + i));
     // Nobody asks for the end: the pull goes on from the last state that is kept.
-    for (std::int64_t k = 0; k < parts.length && (out || k < parts.length - 1); ++k) {
+    for (std::int64_t k = 0; k < parts.length && (out || !schedule.done()); ++k) {
       const std::int64_t row = walk.row(k);
       walk.step();
       schedule.look();
-      for (std::size_t i = 0; out && i < parts.outputs; ++i) {
-        walk.lent().store(parts.carry + i, place(parts.carry + i) + row * rolled.outputs()[i].size * lanes);
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        outputs[i].store(place(parts.carry + i) + row * rolled.outputs()[i].size * lanes);
       }
     }
     store_carry(place);
@@ -161,13 +182,14 @@ void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lan
   // Lanes that never begin keep what they had.
   store_carry(place);
   Counts counts(rolled, operands, lanes, active);
+  const Port answer = walk.lent().result(parts.carry);
   std::vector<double> ended;
   while (counts.any()) {
     // Half of the places, so that there are some left for what lies between.
     if (kept) kept->states->offer(walk.at(), walk.state(), kept->places / 2);
     walk.step();
     bool stored = false;
-    counts.look(walk.lent(), parts.carry, [&](std::int64_t lane) {
+    counts.look(answer, [&](std::int64_t lane) {
       if (lanes == 1) return store_carry(place);
       if (!out) return;
       if (!stored) {
@@ -198,11 +220,27 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
     if (leaves[i].differentiable()) (i < parts.carry ? carried : rolled.is_entry(i) ? entries : sums).push_back(i);
   }
   const std::size_t first_operand = sums.size() + carried.size(), first_output = first_operand + leaves.size();
-  for (std::size_t i = parts.carry; i < parts.carry + parts.outside; ++i) back.load(first_operand + i, operands[i]);
+  for (std::size_t i = parts.carry; i < parts.carry + parts.outside; ++i) {
+    back.input(first_operand + i).copy_from(bytes_of(operands[i]));
+  }
+  const Feed feed(rolled, operands, back, first_operand + parts.carry + parts.outside);
+  struct Row {
+    Port port;
+    std::int64_t first, numbers;  // in the vector that is given or made, and of one step
+  };
+  std::vector<Row> outputs, pulled;
+  for (std::size_t i = 0; i < parts.outputs; ++i) {
+    outputs.push_back({back.input(first_output + i), rolled.offsets()[parts.carry + i] * lanes,
+                       rolled.outputs()[i].size * lanes});
+  }
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    pulled.push_back({back.result(first_operand + i), rolled.pulled_offsets()[entries[i]] * lanes,
+                      leaves[entries[i]].size * lanes});
+  }
   const auto begin = [&](std::int64_t lane) {
-    for (std::size_t s = 0; s < sums.size(); ++s) back.fill_lane(s, nullptr, lane);
+    for (std::size_t s = 0; s < sums.size(); ++s) back.input(s).fill_lane(nullptr, lane, lanes);
     for (std::size_t c = 0; c < carried.size(); ++c) {
-      back.fill_lane(sums.size() + c, given + rolled.offsets()[carried[c]] * lanes, lane);
+      back.input(sums.size() + c).fill_lane(given + rolled.offsets()[carried[c]] * lanes, lane, lanes);
     }
   };
 
@@ -221,6 +259,7 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
     for (; begun < order.size() && counts[static_cast<std::size_t>(order[begun])] >= end; ++begun) begin(order[begun]);
   };
   begin_lanes();
+  char* state = walk.bytes() ? back.inputs(first_operand) : nullptr;
   while (end > 0) {
     walk.go_to(kept.last(), kept.last_state());
     for (std::int64_t left = end - walk.at(); left > 1; left = end - walk.at()) {
@@ -230,24 +269,18 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
       if (free > 0) kept.keep(walk.at(), walk.state());
     }
     --end;
-    if (walk.bytes()) std::memcpy(back.inputs(first_operand), walk.state(), walk.bytes());
-    walk.load_entries(back, first_operand + parts.carry + parts.outside, end);
+    if (walk.bytes()) std::memcpy(state, walk.state(), walk.bytes());
     const std::int64_t row = walk.row(end);
-    for (std::size_t i = 0; i < parts.outputs; ++i) {
-      const double* from = given + (rolled.offsets()[parts.carry + i] + row * rolled.outputs()[i].size) * lanes;
-      back.fill(first_output + i, from);
-    }
+    feed(row);
+    for (const Row& output : outputs) output.port.fill(given + output.first + row * output.numbers);
     back.step();
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const std::size_t operand = entries[i];
-      back.store(first_operand + i, out + (rolled.pulled_offsets()[operand] + row * leaves[operand].size) * lanes);
-    }
+    for (const Row& entry : pulled) entry.port.store(out + entry.first + row * entry.numbers);
     begin_lanes();
     if (kept.last() == end && end > 0) kept.drop();
   }
-  for (std::size_t s = 0; s < sums.size(); ++s) back.store_input(s, out + rolled.pulled_offsets()[sums[s]] * lanes);
+  for (std::size_t s = 0; s < sums.size(); ++s) back.input(s).store(out + rolled.pulled_offsets()[sums[s]] * lanes);
   for (std::size_t c = 0; c < carried.size(); ++c) {
-    back.store_input(sums.size() + c, out + rolled.pulled_offsets()[carried[c]] * lanes);
+    back.input(sums.size() + c).store(out + rolled.pulled_offsets()[carried[c]] * lanes);
   }
 }
 
