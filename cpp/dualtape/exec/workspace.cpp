@@ -110,6 +110,14 @@ void Workspace::fuse(std::shared_ptr<const Fusion> fusion) {
   prepared_ = std::move(all);
 }
 
+std::pair<const machine::Kernel*, machine::Call*> Workspace::only_kernel() {
+  const auto [first, last] = ranges_[0];
+  if (last != first + 1 || prepared_[first].way != Prepared::Way::fused) return {};
+  Fused& fused = fused_[prepared_[first].call];
+  if (fused.stretch->vectors) return {};
+  return {fused.stretch->rest.get(), &fused.call};
+}
+
 Array Workspace::array_of(ValueId id) const {
   const Value& value = code_->values[id];
   const bool lanes = value.varying && capacity_ > 1;

@@ -47,6 +47,8 @@ class Workspace {
   /// Runs stretches of instructions as the kernels of `fusion` from now on.
   void fuse(std::shared_ptr<const Fusion> fusion);
   const Fusion* fusion() const { return fusion_.get(); }
+  /// The kernel, with its call, that is all of the first segment; nulls where that is not so.
+  std::pair<const machine::Kernel*, machine::Call*> only_kernel();
 
   const Code& code() const { return *code_; }
   std::int64_t capacity() const { return capacity_; }

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstring>
+#include <tuple>
 
 #include "dualtape/array/convert.hpp"
 #include "dualtape/base/error.hpp"
@@ -61,6 +62,7 @@ std::unique_ptr<exec::Workspace> Stepper::take(std::int64_t lanes) const {
 }
 
 Stepper::Lent::Lent(const Stepper& from, std::int64_t lanes) : from_(&from), workspace_(from.take(lanes)) {
+  std::tie(kernel_, call_) = workspace_->only_kernel();
   for (const auto& [source, target] : from.code().moves) {
     const exec::Value& value = from.code().values[target];
     moves_.push_back({workspace_->data(source), workspace_->data(target),
@@ -76,14 +78,12 @@ Stepper::Lent::~Lent() {
 }
 
 void Stepper::Lent::step() {
-  workspace_->run(0, workspace_->capacity());
-  for (const Move& move : moves_) {
-    if (move.bytes == sizeof(double)) {
-      std::memcpy(move.to, move.from, sizeof(double));
-    } else {
-      std::memcpy(move.to, move.from, move.bytes);
-    }
+  if (kernel_) {
+    (*kernel_)(*call_);
+  } else {
+    workspace_->run(0, workspace_->capacity());
   }
+  for (const Move& move : moves_) copy_bytes(move.to, move.from, move.bytes);
 }
 
 Port Stepper::Lent::port(exec::ValueId id) {
@@ -110,12 +110,7 @@ void Port::fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) 
 
 void Port::store(double* to) const {
   if (dtype == DType::f64 && repeat == 1) {
-    if (numbers == 1) {
-      std::memcpy(to, at, sizeof(double));
-    } else {
-      std::memcpy(to, at, bytes);
-    }
-    return;
+    return copy_bytes(to, at, bytes);
   }
   array::dispatch(dtype, [&]<class T>() {
     const T* from = reinterpret_cast<const T*>(at);

@@ -40,6 +40,15 @@ struct Leaf {
   bool differentiable() const { return array::is_float(dtype); }
 };
 
+/// Most of what loops copy is a single number.
+inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  if (bytes == sizeof(double)) {
+    std::memcpy(to, from, sizeof(double));
+  } else if (bytes) {
+    std::memcpy(to, from, bytes);
+  }
+}
+
 /// Where an input or a result is in a workspace: numbers with lanes innermost, or one for all lanes.
 struct Port {
   char* at;
@@ -49,13 +58,7 @@ struct Port {
   std::int64_t repeat;   // each of them for so many lanes
 
   /// Elements of its own dtype.
-  void copy_from(const char* from) const {
-    if (bytes == sizeof(double)) {
-      std::memcpy(at, from, sizeof(double));
-    } else {
-      std::memcpy(at, from, bytes);
-    }
-  }
+  void copy_from(const char* from) const { copy_bytes(at, from, bytes); }
   /// Fills it with float64 numbers, or one of several lanes, with zeros for null.
   void fill(const double* from) const;
   void fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) const;
@@ -91,6 +94,8 @@ class Stepper {
     };
     const Stepper* from_;
     std::unique_ptr<exec::Workspace> workspace_;
+    const machine::Kernel* kernel_ = nullptr;  // that is all of the step
+    machine::Call* call_ = nullptr;
     std::vector<Move> moves_;
   };
   Lent lend(std::int64_t lanes) const { return Lent(*this, lanes); }

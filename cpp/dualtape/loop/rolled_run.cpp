@@ -58,7 +58,7 @@ class Walk {
   const char* state() const { return state_; }
   void go_to(std::int64_t step, const char* state) {
     if (at_ == step) return;
-    if (bytes_) std::memcpy(state_, state, bytes_);
+    copy_bytes(state_, state, bytes_);
     at_ = step;
   }
   std::int64_t row(std::int64_t step) const {
@@ -261,15 +261,16 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
   begin_lanes();
   char* state = walk.bytes() ? back.inputs(first_operand) : nullptr;
   while (end > 0) {
-    walk.go_to(kept.last(), kept.last_state());
-    for (std::int64_t left = end - walk.at(); left > 1; left = end - walk.at()) {
+    const bool there = kept.last() == end - 1;  // then there is nothing to compute again
+    if (!there) walk.go_to(kept.last(), kept.last_state());
+    for (std::int64_t left = end - walk.at(); !there && left > 1; left = end - walk.at()) {
       const std::int64_t free = places - kept.count();
       const std::int64_t target = walk.at() + (free > 0 ? next_kept(left, free + 1) : left - 1);
       while (walk.at() < target) walk.step();
       if (free > 0) kept.keep(walk.at(), walk.state());
     }
     --end;
-    if (walk.bytes()) std::memcpy(state, walk.state(), walk.bytes());
+    copy_bytes(state, there ? kept.last_state() : walk.state(), walk.bytes());
     const std::int64_t row = walk.row(end);
     feed(row);
     for (const Row& output : outputs) output.port.fill(given + output.first + row * output.numbers);
