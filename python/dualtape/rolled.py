@@ -12,6 +12,7 @@ tape, or in the program, by itself. Start reading at `scan`.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -114,15 +115,29 @@ def _steps(length: Any) -> int | None:
     return steps
 
 
-def _rolled(state: _State, body: Callable[..., list[Any]], *rest: Any) -> list[dlarray] | None:
-    """The loop as one op; None where the body cannot be traced."""
-    while True:
+def _rolled(
+    state: _State, users: Sequence[Callable[..., Any]], body: Callable[..., list[Any]], *rest: Any
+) -> list[dlarray] | None:
+    """The loop as one op; None where the body cannot be traced.
+
+    `users` are the functions in it that may do something else than compute. Where their code says so, they are not
+    traced; where it turns out when they have run, that is an error, since they have done it already.
+    """
+    from dualtape._purity import purity  # here, since importing dualtape should stay quick
+
+    with contextlib.ExitStack() as stack:
         try:
-            return _core.roll(body, state.leaves, state.weak, *rest)
-        except _OtherDtype as change:
-            state.promote(change)
+            for user in users:
+                stack.enter_context(purity(user, state.where))
         except TraceError:
             return None
+        while True:
+            try:
+                return _core.roll(body, state.leaves, state.weak, *rest)
+            except _OtherDtype as change:
+                state.promote(change)
+            except TraceError:
+                return None
 
 
 def scan(
@@ -180,7 +195,7 @@ def scan(
         outputs[:] = [structure]
         return [*state.checked(new), *(leaf if isinstance(leaf, dlarray) else dlarray(leaf) for leaf in leaves)]
 
-    out = _rolled(state, body, entries, steps, reverse, False)
+    out = _rolled(state, [f], body, entries, steps, reverse, False)
     count = len(state.leaves)
     if out is not None:
         return state.tree(out[:count]), unflatten(outputs[0], out[count:])
@@ -246,7 +261,7 @@ def fori_loop(lower: Any, upper: Any, body: Callable[..., Any], init: Any) -> An
         i, inner = state.tree(carry)
         return state.checked((i + 1, body(i, inner)))
 
-    out = _rolled(state, step, [], max(last - first, 0), False, False)
+    out = _rolled(state, [body], step, [], max(last - first, 0), False, False)
     if out is not None:
         return state.tree(out)[1]
     carry: list[Any] = state.leaves
@@ -316,7 +331,7 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], init: Any) ->
         new = state.checked(body(state.tree(carry)))
         return [*new, truth(new), begin]
 
-    out = _rolled(state, step, [], 0, False, True)
+    out = _rolled(state, [cond, body], step, [], 0, False, True)
     if out is not None:
         return state.tree(out)
     carry: list[Any] = state.leaves
