@@ -125,7 +125,7 @@ int truth(PyObject* self) {
     const Array& value = var_of(self).value();
     if (value.is_scalar()) return value.scalar() != 0.0;
     if (value.size() == 1 && tape::is_recorded(value)) {
-      return static_cast<int>(tape::Recorder::current()->decide(tape::Recorder::Decision::truth, value));
+      return static_cast<int>(tape::Recorder::of(value)->decide(tape::Recorder::Decision::truth, value));
     }
     if (value.size() != 1) {
       throw ShapeError("bool" + to_string(value.shape()) + ": the truth of an array of " +
@@ -159,7 +159,7 @@ PyObject* to_int(PyObject* self) {
     const Array& value = var_of(self).value();
     require_one("int", value);
     if (tape::is_recorded(value)) {
-      return PyLong_FromLongLong(tape::Recorder::current()->decide(tape::Recorder::Decision::integer, value));
+      return PyLong_FromLongLong(tape::Recorder::of(value)->decide(tape::Recorder::Decision::integer, value));
     }
     if (value.dtype() == DType::i64) return PyLong_FromLongLong(*value.data<std::int64_t>());
     return PyLong_FromDouble(value.item());
@@ -175,7 +175,7 @@ PyObject* to_index(PyObject* self) {
                        "; use int(x).");
     }
     if (tape::is_recorded(value)) {
-      return PyLong_FromLongLong(tape::Recorder::current()->decide(tape::Recorder::Decision::integer, value));
+      return PyLong_FromLongLong(tape::Recorder::of(value)->decide(tape::Recorder::Decision::integer, value));
     }
     return PyLong_FromLongLong(*value.data<std::int64_t>());
   });

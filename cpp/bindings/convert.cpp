@@ -227,7 +227,7 @@ void refuse_recorded(const char* what, const Array& value) {
       "compute with the dlarray itself, return it, decide on it with `if` or `while`, or use stop_gradient(x) where "
       "only the derivative is to be cut" +
       user_location() + ".";
-  tape::Recorder::current()->note_refusal(text);
+  tape::Recorder::of(value)->note_refusal(text);
   throw TraceError(text);
 }
 

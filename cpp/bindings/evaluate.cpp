@@ -8,6 +8,7 @@
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 #include "dualtape/tape/reverse.hpp"
 
 namespace dualtape::bindings {
@@ -16,7 +17,7 @@ using tape::Scope;
 using tape::Tape;
 
 PyObject* make_leaf(Tape& tape, PyObject* array) {
-  if (is_bare_scalar(as_dlarray(array))) {
+  if (is_bare_scalar(as_dlarray(array)) && !tape::Recorder::lifting()) {
     const Var& x = as_dlarray(array)->var;
     const double value = x.value().scalar();
     const std::uint32_t origin = x.recording() == tape.recording() ? x.node() : tape::kNoNode;
@@ -393,9 +394,9 @@ PyObject* extractdata(PyObject*, PyObject* object) {
 
 PyObject* stop_gradient(PyObject*, PyObject* object) {
   return guarded([&]() -> PyObject* {
-    if (is_dlarray(object)) return make_labelled(var_of(object).constant(), labels_of(object));
+    auto each = [](PyObject* leaf) { return make_labelled(tape::stop_gradient(var_of(leaf)), labels_of(leaf)); };
+    if (is_dlarray(object)) return each(object);
     if (!may_hold_arrays(object)) return Py_NewRef(object);
-    auto each = [](PyObject* leaf) { return make_labelled(var_of(leaf).constant(), labels_of(leaf)); };
     return map_tree(object, each).release();
   });
 }

@@ -68,6 +68,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_used()) {
   bind_bound(module);
   bind_loop(module);
   bind_random(module);
+  bind_rolled(module);
   module.def("build_info", &build_info, "How the core was built and what it uses.");
   module.def("memory", &memory, "Counts of live buffers, their bytes, and arrays.");
   module.def("release_cached_memory", &dualtape::release_cached_memory, "Gives back the memory kept for reuse.");

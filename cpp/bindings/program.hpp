@@ -22,5 +22,6 @@ void bind_replayable(pybind11::module_& module);
 void bind_bound(pybind11::module_& module);
 void bind_loop(pybind11::module_& module);
 void bind_random(pybind11::module_& module);
+void bind_rolled(pybind11::module_& module);
 
 }  // namespace dualtape::bindings

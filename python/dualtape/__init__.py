@@ -64,6 +64,7 @@ from dualtape.normalization import batchnorm, dropout, layernorm
 from dualtape.operators import dldivergence, dljacobian, dllaplacian
 from dualtape.program import Program, trace
 from dualtape.reverse import grad, jacrev, value_and_grad, vjp
+from dualtape.rolled import fori_loop, scan, while_loop
 from dualtape.updates import (
     adamupdate,
     dlupdate,
@@ -153,6 +154,10 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     "root",
     "fixed_point",
     "Dual",
+    # loops that stay rolled
+    "scan",
+    "fori_loop",
+    "while_loop",
     # functions
     "mse",
     "l1loss",

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dualtape import _core
-from dualtape._core import GradientError, dlarray, stop_gradient
+from dualtape._core import GradientError, TraceError, dlarray, stop_gradient
 from dualtape.tree import Structure, check_same, flatten, unflatten
 
 __all__ = ["checkpoint", "custom_jvp", "custom_vjp"]
@@ -66,6 +66,12 @@ class _Arguments:
         return any(_core.is_tracked(array) for array in self.arrays)
 
 
+def _refuse_in_body(name: str) -> None:
+    """The body of a rolled loop is differentiated by its ops, so a rule of its own keeps it from being traced."""
+    if _core.is_rolling():
+        raise TraceError(f"{name}: a loop whose body has a rule of its own runs step by step.")
+
+
 def _wrap_outputs(inputs: list[dlarray], result: Any, callback: Callable[..., Any], *, rerun: bool = False) -> Any:
     leaves, structure = flatten(result)
     outputs = _core.custom_node(inputs, leaves, callback, rerun)
@@ -114,6 +120,7 @@ class custom_vjp:
                 f"custom_vjp: {self.__name__} has no rule yet; call {self.__name__}.defvjp(forward, backward)."  # type: ignore[attr-defined]
             )
         forward, backward = self._forward, self._backward
+        _refuse_in_body("custom_vjp")
         arguments = _Arguments(args)
         if arguments.level:
             raise GradientError(
@@ -173,6 +180,7 @@ class custom_jvp:
             raise GradientError(
                 f"custom_jvp: {self.__name__} has no rule yet; call {self.__name__}.defjvp(rule)."  # type: ignore[attr-defined]
             )
+        _refuse_in_body("custom_jvp")
         rule = self._rule
         arguments = _Arguments(args)
         if arguments.level:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dualtape import _core
-from dualtape._core import ShapeError, dlarray
+from dualtape._core import ShapeError, TraceError, dlarray
 
 __all__ = ["bernoulli", "exponential", "integers", "normal", "permutation", "seed", "streams", "uniform"]
 
@@ -101,6 +101,8 @@ def _shape(size: Size, parameters: tuple[Any, ...]) -> tuple[int, ...]:
 def _unit(size: Size, dtype: Any, *parameters: Any) -> dlarray:
     """Uniform numbers in (0, 1), the next draw; without a size, as many as the parameters of the distribution."""
     shape = _shape(size, parameters)
+    if _core.is_rolling():
+        raise TraceError("random: a loop whose body draws random numbers runs step by step.")
     if _keys.inside:
         draw = _keys.draws
         _keys.draws += 1

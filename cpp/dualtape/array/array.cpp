@@ -84,6 +84,14 @@ TraceWatch& trace_watch() {
   return watch;
 }
 
+namespace {
+TraceWatch* watch_of(std::uint32_t trace) {
+  TraceWatch* watch = &trace_watch();
+  while (watch && watch->trace != trace) watch = watch->outer;
+  return watch;
+}
+}  // namespace
+
 Array Array::traced(std::uint32_t trace, std::uint32_t symbol, bool weak) const {
   Array out;
   if (header_) {
@@ -96,9 +104,9 @@ Array Array::traced(std::uint32_t trace, std::uint32_t symbol, bool weak) const 
   out.header_->trace = trace;
   out.header_->symbol = symbol;
   out.header_->weak = weak;
-  if (TraceWatch& watch = trace_watch(); trace && watch.trace == trace) {
-    if (watch.alive.size() <= symbol) watch.alive.resize(std::max<std::size_t>(64, 2 * symbol + 1));
-    ++watch.alive[symbol];
+  if (TraceWatch* watch = trace ? watch_of(trace) : nullptr) {
+    if (watch->alive.size() <= symbol) watch->alive.resize(std::max<std::size_t>(64, 2 * symbol + 1));
+    ++watch->alive[symbol];
   }
   return out;
 }
@@ -108,7 +116,7 @@ Array Array::untraced() const { return trace() ? view(header_->buffer, dtype(), 
 void Array::destroy(Header* header) {
   memory_counts().arrays.fetch_sub(1, std::memory_order_relaxed);
   if (header->trace) [[unlikely]] {
-    if (TraceWatch& watch = trace_watch(); watch.trace == header->trace) --watch.alive[header->symbol];
+    if (TraceWatch* watch = watch_of(header->trace)) --watch->alive[header->symbol];
   }
   const std::size_t bytes = sizeof(Header) + 2 * header->ndim * sizeof(std::int64_t);
   header->~Header();

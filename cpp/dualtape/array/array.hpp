@@ -160,6 +160,7 @@ class Array {
 struct TraceWatch {
   std::uint32_t trace = 0;
   std::vector<std::int32_t> alive;
+  TraceWatch* outer = nullptr;  // of the trace around this one
 };
 TraceWatch& trace_watch();
 

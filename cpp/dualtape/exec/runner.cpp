@@ -123,7 +123,7 @@ bool Runner::run_tree(std::int64_t lanes) {
     Group group = std::move(waiting_.back());
     waiting_.pop_back();
     while (known) {
-      workspace(group).run(group.segment, group.width);
+      workspace(group).run(group.segment, group.width, group.members.bits.get());
       if (home_.code().segments[group.segment].decision == kNone) {
         finish(group);
         break;

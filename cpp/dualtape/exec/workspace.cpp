@@ -111,6 +111,14 @@ void Workspace::fuse(std::shared_ptr<const Fusion> fusion) {
   prepared_ = std::move(all);
 }
 
+std::pair<const machine::Kernel*, machine::Call*> Workspace::only_kernel() {
+  const auto [first, last] = ranges_[0];
+  if (last != first + 1 || prepared_[first].way != Prepared::Way::fused) return {};
+  Fused& fused = fused_[prepared_[first].call];
+  if (fused.stretch->vectors) return {};
+  return {fused.stretch->rest.get(), &fused.call};
+}
+
 Array Workspace::array_of(ValueId id) const {
   const Value& value = code_->values[id];
   const bool lanes = value.varying && capacity_ > 1;
@@ -210,9 +218,9 @@ void Workspace::prepare(const Instruction& instruction) {
   // (The vector may move while it grows, so pointers are taken when an instruction runs first.)
 }
 
-void Workspace::run_rule(const Prepared& prepared) {
+void Workspace::run_rule(const Prepared& prepared, std::int64_t lanes) {
   Call& call = calls_[prepared.call];
-  prepared.rule->forward_into(call.out, call.pointers, call.attributes);
+  prepared.rule->forward_lanes(call.out, call.pointers, call.attributes, {lanes, members_});
   if (call.lanes_first) array::copy_elements(call.out, call.target);
 }
 
@@ -260,7 +268,7 @@ void Workspace::run(std::uint32_t first, std::uint32_t last, std::int64_t lanes)
         if (p.way == Prepared::Way::apply) {
           array::apply_into(p.op, call.pointers, call.out);
         } else {
-          run_rule(p);
+          run_rule(p, lanes);
         }
         break;
       }

@@ -47,6 +47,8 @@ class Workspace {
   /// Runs stretches of instructions as the kernels of `fusion` from now on.
   void fuse(std::shared_ptr<const Fusion> fusion);
   const Fusion* fusion() const { return fusion_.get(); }
+  /// The kernel, with its call, that is all of the first segment; nulls where that is not so.
+  std::pair<const machine::Kernel*, machine::Call*> only_kernel();
 
   const Code& code() const { return *code_; }
   std::int64_t capacity() const { return capacity_; }
@@ -64,7 +66,12 @@ class Workspace {
   /// The memory of a value as an array, with the lane axis at the end where it has one.
   Array array_of(ValueId id) const;
   /// Runs the instructions of a segment on the first `lanes` lanes (others may be computed too).
-  void run(std::uint32_t segment, std::int64_t lanes) { run(ranges_[segment].first, ranges_[segment].second, lanes); }
+  /// `members`: the bits of those whose results count, where they are not all (for rules that ask).
+  void run(std::uint32_t segment, std::int64_t lanes, const std::uint64_t* members = nullptr) {
+    members_ = members;
+    run(ranges_[segment].first, ranges_[segment].second, lanes);
+    members_ = nullptr;
+  }
   /// The same in two halves, for code of one segment: what the states need, and the tail.
   void run_head(std::int64_t lanes) { run(0, tail_, lanes); }
   void run_tail(std::int64_t lanes) { run(tail_, ranges_[0].second, lanes); }
@@ -99,7 +106,7 @@ class Workspace {
   void run_fused(Fused& fused, std::int64_t lanes);
   void run(std::uint32_t first, std::uint32_t last, std::int64_t lanes);
   Array lane_operand(ValueId id, bool varying_result) const;
-  void run_rule(const Prepared& prepared);
+  void run_rule(const Prepared& prepared, std::int64_t lanes);
 
   std::shared_ptr<const Code> code_;
   std::int64_t capacity_;
@@ -112,6 +119,7 @@ class Workspace {
   std::vector<Call> calls_;
   std::shared_ptr<const Fusion> fusion_;
   std::vector<Fused> fused_;
+  const std::uint64_t* members_ = nullptr;
 };
 
 }  // namespace dualtape::exec

@@ -26,6 +26,11 @@ std::vector<Level> levels_of(const Graph& graph, std::span<const Level> inputs) 
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
     out[graph.inputs[i].node] = inputs[i] == Level::batch ? Level::step : inputs[i];
   }
+  // Behind a decision a loop may be one that would never end on the values of those who do not come there.
+  std::vector<bool> stays(graph.nodes.size());
+  for (std::size_t s = 1; s < graph.segments.size(); ++s) {
+    for (NodeId id : graph.segments[s].nodes) stays[id] = graph.nodes[id].rule && graph.nodes[id].rule->has_payload();
+  }
   for (std::size_t id = 0; id < graph.nodes.size(); ++id) {
     const Node& node = graph.nodes[id];
     if (node.kind == NodeKind::input) continue;
@@ -38,7 +43,7 @@ std::vector<Level> levels_of(const Graph& graph, std::span<const Level> inputs) 
       kept = kept &&
              (level != Level::iteration || element_count(graph.shape(operand)) == 1 || out[operand] == Level::once);
     }
-    out[id] = kept ? level : Level::step;
+    out[id] = kept && !stays[id] ? level : Level::step;
   }
   return out;
 }

@@ -43,9 +43,42 @@ Trace::Trace(std::function<Line()> where, std::vector<std::int64_t> forced)
       where_(std::move(where)),
       forced_(std::move(forced)),
       outer_(current_),
-      outer_watch_(array::trace_watch()) {
-  array::trace_watch() = {trace(), {}};
+      outer_watch_(std::move(array::trace_watch())) {
+  array::trace_watch() = {trace(), {}, &outer_watch_};
   current_ = this;
+}
+
+Trace::Trace(std::function<Line()> where, Body)
+    : Recorder(new_trace(), current_),
+      where_(std::move(where)),
+      outer_(current_),
+      outer_watch_(std::move(array::trace_watch())) {
+  array::trace_watch() = {trace(), {}, &outer_watch_};
+  current_ = this;
+}
+
+Var Trace::lift(const Var& var) {
+  const auto same = [&](const Var& other) {
+    if (var.is_dual() || other.is_dual()) {
+      return var.is_dual() && other.is_dual() && &var.primal() == &other.primal();
+    }
+    if (var.has_node() || other.has_node()) return var.node() == other.node() && var.recording() == other.recording();
+    return var.value().trace() == other.value().trace() && var.value().symbol() == other.value().symbol();
+  };
+  for (std::size_t i = 0; i < lifted_.size(); ++i) {
+    if (same(lifted_[i])) return inputs_[i];
+  }
+  lifted_.push_back(var);
+  const std::string name = "outside[" + std::to_string(inputs_.size()) + "]";
+  inputs_.push_back(Var(input(name, var.value().untraced(), var.value().weak())));
+  return inputs_.back();
+}
+
+Var Trace::take(const Var& var) {
+  if (var.is_dual() || var.value().trace() == trace()) return var;
+  if (is_outside(var)) return lift(var);
+  const Array& value = var.value();
+  return Var(value.traced(trace(), operand(value), value.weak()));
 }
 
 Trace::~Trace() {

@@ -16,6 +16,8 @@
 
 namespace dualtape::program {
 
+using tape::Var;
+
 /// One complete run: a list of nodes in order, with the decisions between them.
 struct Path {
   struct Decided {
@@ -36,6 +38,11 @@ class Trace final : public tape::Recorder {
   /// whatever their values: a replay whose sums are contracted may decide otherwise than plain arithmetic would, and
   /// it is the replay's path that is wanted.
   explicit Trace(std::function<Line()> where, std::vector<std::int64_t> forced = {});
+  /// The trace of a loop's body, inside of another trace or not. What the body takes from outside and must not be
+  /// frozen becomes a further input: `lifted` are those values, in the order of their inputs.
+  struct Body {};
+  Trace(std::function<Line()> where, Body);
+  const std::vector<Var>& lifted() const { return lifted_; }
   ~Trace() override;
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
@@ -60,6 +67,9 @@ class Trace final : public tape::Recorder {
                const Array& out) override;
   std::int64_t decide(Decision decision, const Array& x) override;
 
+  Var lift(const Var& var) override;
+  Var take(const Var& var) override;
+
  private:
   NodeId operand(const Array& x);
   Array push(Node node, const Array& out, bool weak);
@@ -68,6 +78,7 @@ class Trace final : public tape::Recorder {
   Path path_;
   std::function<Line()> where_;
   std::vector<std::int64_t> forced_;
+  std::vector<Var> lifted_, inputs_;  // from outside, and what they are inside
   bool watching_ = false;
   std::optional<Broken> broken_;
   tape::Recorder* outer_;

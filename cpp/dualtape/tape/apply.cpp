@@ -91,7 +91,9 @@ bool is_plain(const Var& var) { return !var.is_dual() && !Tape::of(var) && !is_r
 
 }  // namespace
 
-Var apply(ops::Op op, std::span<const Var> operands) {
+Var apply(ops::Op op, std::span<const Var> given) {
+  std::vector<Var> room;
+  const std::span<const Var> operands = Recorder::lifted(given, room);
   if (const std::uint32_t level = highest_level(operands)) return apply_dual(op, operands, level);
   const Pointers values = values_of(operands);
   Array out = array::apply(op, {values.data(), operands.size()});

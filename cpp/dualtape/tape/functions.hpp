@@ -36,6 +36,8 @@ Var add_along(const Var& x, std::int64_t axis, const Var& index, Shape full);
 Var concatenate(std::span<const Var> parts, std::int64_t axis);
 Var stack(std::span<const Var> parts, std::int64_t axis);
 Var cast(const Var& x, DType dtype);
+/// The same values as a constant. In the body of a rolled loop it is an op, which the derivatives of the body see.
+Var stop_gradient(const Var& x);
 
 // Assignment: x with a part replaced. The memory of x is reused where nobody else can see it.
 Var write_slice(Var x, Slices slices, const Var& value);

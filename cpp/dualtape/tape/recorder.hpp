@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "dualtape/ops/op.hpp"
 #include "dualtape/tape/shaped.hpp"
@@ -20,22 +21,44 @@ class Recorder {
  public:
   virtual ~Recorder() = default;
 
-  /// The recorder of the trace that is open in this thread, or null.
+  /// The recorder of the innermost trace that is open in this thread, or null.
   static Recorder* current() { return current_; }
+  /// The recorder that knows an array, which is the current one or, for one of the body of a rolled loop, one around
+  /// it; null for an array that no trace knows.
+  static Recorder* of(const Array& x) {
+    if (x.trace() == 0) return nullptr;
+    Recorder* recorder = current_;
+    while (recorder && recorder->trace_ != x.trace()) recorder = recorder->outer_;
+    if (!recorder) refuse_stray();
+    return recorder;
+  }
   /// The same, where it knows one of the arrays. TraceError for an array of a trace that has ended, or is another
   /// thread's: what is computed from it would be a number that no program computes.
   static Recorder* of(std::span<const Array* const> operands) {
     Recorder* found = nullptr;
     for (const Array* x : operands) {
       if (x->trace() == 0) continue;
-      if (!current_ || x->trace() != current_->trace_) refuse_stray();
-      found = current_;
+      Recorder* recorder = of(*x);
+      if (found && found != recorder) refuse_stray();
+      found = recorder;
     }
     return found;
   }
   [[noreturn]] static void refuse_stray();
 
   std::uint32_t trace() const { return trace_; }
+
+  /// The operands of an op as its recorder takes them: where it is that of a loop's body, values from outside of the
+  /// body that are tracked, dual or recorded become inputs of the body. `room` is where they then are.
+  static std::span<const Var> lifted(std::span<const Var> operands, std::vector<Var>& room) {
+    return current_ && current_->lifts_ ? lift_all(operands, room) : operands;
+  }
+  /// True while the body of a rolled loop is traced.
+  static bool lifting() { return current_ && current_->lifts_; }
+  /// Whether a value comes from outside of the body and must not be frozen in it.
+  bool is_outside(const Var& var) const;
+  /// A value that the body is about to differentiate with respect to: an input, or a constant that it knows.
+  static Var known(const Var& var) { return lifting() ? current_->take(var) : var; }
 
   /// `out` as the trace knows it: the value that the op gave.
   virtual Array elementwise(ops::Op op, std::span<const Array* const> operands, const Array& out) = 0;
@@ -54,19 +77,25 @@ class Recorder {
 
  protected:
   explicit Recorder(std::uint32_t trace) : trace_(trace) {}
+  /// That of a body: `outer` goes on recording what is computed from its own values alone.
+  Recorder(std::uint32_t trace, Recorder* outer);
+  /// The input of the body that stands for a value from outside.
+  virtual Var lift(const Var& var);
+  virtual Var take(const Var& var);
   static constinit thread_local Recorder* current_ __attribute__((tls_model("initial-exec")));
 
  private:
+  static std::span<const Var> lift_all(std::span<const Var> operands, std::vector<Var>& room);
+
   std::uint32_t trace_;
+  Recorder* outer_ = nullptr;
+  bool lifts_ = false;
+  std::uint32_t last_level_ = 0;  // pairs of later levels belong to the body
   std::string refusal_;
 };
 
-/// True for a value of the trace that is open in this thread; TraceError for one of another trace.
-inline bool is_recorded(const Array& x) {
-  if (x.trace() == 0) return false;
-  if (!Recorder::current() || Recorder::current()->trace() != x.trace()) Recorder::refuse_stray();
-  return true;
-}
+/// True for a value of a trace that is open in this thread; TraceError for one of another trace.
+inline bool is_recorded(const Array& x) { return Recorder::of(x) != nullptr; }
 /// The same for any part of a Var.
 inline bool is_recorded(const Var& x) {
   return is_recorded(x.value()) || (x.is_dual() && (is_recorded(x.primal()) || is_recorded(x.tangent())));

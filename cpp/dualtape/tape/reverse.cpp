@@ -165,10 +165,12 @@ void ReversePass::pull(std::uint32_t place, Var cotangent) {
     dtypes.push_back(operand.dtype);
   }
   const Call call{operands, out, shapes, dtypes, *record.attributes};
+  std::vector<bool> which;
+  for (const Operand& operand : record.operands) which.push_back(wanted(operand) && is_float(operand.dtype));
+  const std::vector<Var> cotangents = record.rule->vjps(call, which, cotangent);
   for (std::size_t i = 0; i < record.operands.size(); ++i) {
     const Operand& operand = record.operands[i];
-    if (!wanted(operand) || !is_float(operand.dtype)) continue;
-    add(operand.node, fit(record.rule->vjp(call, static_cast<int>(i), cotangent), operand.shape, operand.dtype));
+    if (which[i]) add(operand.node, fit(cotangents[i], operand.shape, operand.dtype));
   }
 }
 

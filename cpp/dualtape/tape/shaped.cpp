@@ -87,6 +87,19 @@ std::optional<Attributes> ShapedRule::over_directions(const Attributes&, Shape, 
   return std::nullopt;
 }
 
+void ShapedRule::forward_lanes(Array& out, std::span<const Array* const> operands, const Attributes& attributes,
+                               const ActiveLanes&) const {
+  forward_into(out, operands, attributes);
+}
+
+std::vector<Var> ShapedRule::vjps(const Call& call, const std::vector<bool>& wanted, const Var& cotangent) const {
+  std::vector<Var> out(wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i]) out[i] = vjp(call, static_cast<int>(i), cotangent);
+  }
+  return out;
+}
+
 void ShapedRule::forward_into(Array& out, std::span<const Array* const> operands, const Attributes& attributes) const {
   array::copy_elements(forward(operands, attributes), out);
 }
@@ -95,6 +108,7 @@ bool operator==(const Attributes& a, const Attributes& b) {
   const auto same_slice = [](const array::Slice& s, const array::Slice& t) {
     return s.start == t.start && s.step == t.step && s.count == t.count;
   };
+  if (a.payload != b.payload && !(a.payload && b.payload && a.payload->save() == b.payload->save())) return false;
   if (!(a.dims == b.dims) || a.axis != b.axis || a.flag != b.flag || a.dtype != b.dtype) return false;
   if (!std::equal(a.slices.begin(), a.slices.end(), b.slices.begin(), b.slices.end(), same_slice)) return false;
   if (a.index.dtype() != b.index.dtype() || !same_shape(a.index.shape(), b.index.shape())) return false;
@@ -121,7 +135,9 @@ Var ShapedRule::jvp(const Call& call, std::span<const Var* const> tangents) cons
   return apply(*this, std::span(tangents[0], 1), call.attributes);
 }
 
-Var apply(const ShapedRule& rule, std::span<const Var> operands, Attributes attributes) {
+Var apply(const ShapedRule& rule, std::span<const Var> given, Attributes attributes) {
+  std::vector<Var> room;
+  const std::span<const Var> operands = Recorder::lifted(given, room);
   std::uint32_t level = 0;
   for (const Var& operand : operands) level = std::max(level, operand.level());
   if (level) return apply_dual(rule, operands, attributes, level);

@@ -4,8 +4,10 @@
 // The rules themselves stand in shaped_*.cpp; functions.hpp gives them their everyday names.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +15,23 @@
 #include "dualtape/tape/var.hpp"
 
 namespace dualtape::tape {
+
+/// What a rule of a higher floor needs to know beyond numbers: the body of a rolled loop.
+class Payload {
+ public:
+  virtual ~Payload() = default;
+  /// All of it as bytes, for files of programs; the rule's `load` reads them.
+  virtual std::string save() const = 0;
+};
+
+/// Lanes whose results count: the first `count`, or those whose bits are set. The others hold any numbers.
+struct ActiveLanes {
+  std::int64_t count = 0;
+  const std::uint64_t* bits = nullptr;
+  bool has(std::int64_t lane) const {
+    return lane < count && (!bits || (bits[lane / 64] >> static_cast<unsigned>(lane % 64) & 1));
+  }
+};
 
 /// The parameters of a shaped op; each rule says which it reads.
 struct Attributes {
@@ -22,6 +41,7 @@ struct Attributes {
   DType dtype = DType::f64;
   std::vector<array::Slice> slices;
   Array index;
+  std::shared_ptr<const Payload> payload;
 
   /// Equal in every field; index arrays by their elements.
   friend bool operator==(const Attributes& a, const Attributes& b);
@@ -56,6 +76,14 @@ class ShapedRule {
   virtual bool takes_batches() const { return false; }
   /// The same as `forward`, into an array of the result's shape and dtype that is C-ordered.
   virtual void forward_into(Array& out, std::span<const Array* const> operands, const Attributes& attributes) const;
+  /// The same for a block of lanes, of which some may be computed in vain: for rules whose work depends on values.
+  virtual void forward_lanes(Array& out, std::span<const Array* const> operands, const Attributes& attributes,
+                             const ActiveLanes& active) const;
+  /// Whether the attributes have a payload, and that in the bytes of a file.
+  virtual bool has_payload() const { return false; }
+  virtual std::shared_ptr<const Payload> load(std::string_view) const { return nullptr; }
+  /// The shape of a float64 result where `forward` costs more than it says, so that nobody computes it for its shape.
+  virtual std::optional<Dims> infer(std::span<const Array* const>, const Attributes&) const { return std::nullopt; }
   /// The result shares the memory of its one operand, as an executor may do for good.
   virtual bool is_view() const { return false; }
   /// The elements of the result are elements of the operands, whatever their values, or zeros.
@@ -65,6 +93,8 @@ class ShapedRule {
   /// The cotangent of operand `i`, given the cotangent of the result. It may have the shape that broadcasting
   /// gave the operand, and another float dtype: whoever asks brings it to the operand's (apply.hpp: fit).
   virtual Var vjp(const Call& call, int i, const Var& cotangent) const = 0;
+  /// Those of all operands that are wanted, in their places, for rules that compute them together.
+  virtual std::vector<Var> vjps(const Call& call, const std::vector<bool>& wanted, const Var& cotangent) const;
   /// The tangent of the result; null stands for a zero tangent, and not all are null. Linear rules with one
   /// operand have it for free.
   virtual Var jvp(const Call& call, std::span<const Var* const> tangents) const;

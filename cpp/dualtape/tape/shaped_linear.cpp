@@ -51,6 +51,17 @@ struct ReshapeRule final : ShapedRule {
   Var vjp(const Call& call, int, const Var& ct) const override { return reshape(ct, call.shapes[0]); }
 };
 
+/// Where derivatives stop. Only bodies of rolled loops record it, because their derivatives come from the record.
+struct StopGradientRule final : ShapedRule {
+  std::string_view name() const override { return "stop_gradient"; }
+  bool is_view() const override { return true; }
+  Array forward(Operands in, const Attributes&) const override { return *in[0]; }
+  Var vjp(const Call& call, int, const Var&) const override {
+    return Var(Array::zeros(call.dtypes[0], call.shapes[0]));
+  }
+  Var jvp(const Call& call, std::span<const Var* const>) const override { return zeros_like(call.out); }
+};
+
 struct TransposeRule final : ShapedRule {
   std::string_view name() const override { return "transpose"; }
   bool is_view() const override { return true; }
@@ -288,7 +299,7 @@ const RegisterRule registered[] = {
     RegisterRule(the<SumToShapeRule>()), RegisterRule(the<SumRule>()),       RegisterRule(the<CumsumRule>()),
     RegisterRule(the<CastRule>()),       RegisterRule(the<SliceRule>()),     RegisterRule(the<UnsliceRule>()),
     RegisterRule(the<TakeRule>()),       RegisterRule(the<PutAddRule>()),    RegisterRule(the<ConcatenateRule>()),
-    RegisterRule(the<WriteSliceRule>()), RegisterRule(the<PutRule>()),
+    RegisterRule(the<WriteSliceRule>()), RegisterRule(the<PutRule>()),       RegisterRule(the<StopGradientRule>()),
 };
 
 template <class Rule>
@@ -376,6 +387,7 @@ bool may_overwrite(const Array& x) {
 template <class Rule, class Write>
 Var overwrite(Var x, const Var& value, Attributes attributes, Write&& write) {
   const Var operands[] = {std::move(x), value};
+  if (Recorder::lifting()) return apply(the<Rule>(), operands, std::move(attributes));
   if (operands[0].is_dual() || value.is_dual() || is_recorded(operands[0].value()) || is_recorded(value.value()))
     return apply(the<Rule>(), operands, std::move(attributes));
   Array out = may_overwrite(operands[0].value()) ? operands[0].value() : operands[0].value().copy();
@@ -384,6 +396,12 @@ Var overwrite(Var x, const Var& value, Attributes attributes, Write&& write) {
 }
 
 }  // namespace
+
+Var stop_gradient(const Var& x) {
+  const Var value(x.value());
+  if (!Recorder::lifting() || !is_recorded(value.value())) return value;
+  return apply_one<StopGradientRule>(value, {});
+}
 
 Var write_slice(Var x, Slices slices, const Var& value) {
   Attributes attributes;

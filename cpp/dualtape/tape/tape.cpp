@@ -7,6 +7,7 @@
 #include <new>
 
 #include "dualtape/base/error.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace dualtape::tape {
 namespace {
@@ -98,7 +99,8 @@ std::uint32_t Tape::push(Kind kind, ops::Op op, double value, std::uint8_t flags
   return size_++;
 }
 
-Var Tape::leaf(const Var& var) {
+Var Tape::leaf(const Var& given) {
+  const Var var = Recorder::known(given);
   const Array& value = var.value();
   const std::uint32_t origin = of(var) == this ? var.node() : kNoNode;
   if (value.is_scalar()) return Var(value, push_value(Kind::leaf, value.scalar(), origin), recording_);
@@ -145,6 +147,15 @@ bool Tape::depends_on_earlier(std::uint32_t first) const {
     if (depends) return true;
   }
   return false;
+}
+
+Apart::Apart() : tape_(Tape::current_), scope_(Scope::innermost_) {
+  Tape::current_ = nullptr;
+  Scope::innermost_ = nullptr;
+}
+Apart::~Apart() {
+  Tape::current_ = tape_;
+  Scope::innermost_ = scope_;
 }
 
 Scope::Scope() { open(&own_tape()); }

@@ -46,6 +46,7 @@ static_assert(sizeof(Node) <= 32);
 inline constexpr std::uint8_t kScalarOut = 0x80;
 
 class CustomRule;
+class Scope;
 class Reopened;
 
 /// An operand as a node remembers it: a constant has no node; linear rules keep no values.
@@ -123,6 +124,7 @@ class Tape {
   std::vector<bool> dependence_on_earlier(std::uint32_t first) const;
 
  private:
+  friend class Apart;
   friend class Scope;
   friend class Reopened;
   void grow();
@@ -151,6 +153,19 @@ class Reopened {
   Tape* before_;
 };
 
+/// Puts the current tape and its scopes aside for a block, so that a scope in it opens a recording of its own.
+class Apart {
+ public:
+  Apart();
+  Apart(const Apart&) = delete;
+  Apart& operator=(const Apart&) = delete;
+  ~Apart();
+
+ private:
+  Tape* tape_;
+  Scope* scope_;
+};
+
 /// Opens a recording for a block of code, or a scope nested in the open one. Never leaves a tape open.
 class Scope {
  public:
@@ -175,6 +190,7 @@ class Scope {
   void close();
 
  private:
+  friend class Apart;
   void open(Tape* own);
 
   static constinit thread_local Scope* innermost_ __attribute__((tls_model("initial-exec")));
