@@ -244,6 +244,8 @@ def test_repr_and_format() -> None:
     assert "dual" in seen[0]
     assert str(dt.dlarray([1.0, 2.0])) == "[1. 2.]"
     assert f"{dt.dlarray(3.14159):.2f} {dt.dlarray([2.0]):6.1f} {dt.dlarray(2.0)}" == "3.14    2.0 2.0"
+    assert tracked(np.array2string) == tracked(np.array_str) == "[1. 2.]"
+    assert np.can_cast(dt.dlarray([1.0]).dtype, np.float64)
     with pytest.raises(dt.ShapeError, match="one element"):
         format(dt.dlarray([1.0, 2.0]), ".2f")
 
