@@ -98,9 +98,9 @@ def test_functions_that_dualtape_lacks_work_on_constants_only() -> None:
         lambda x: np.histogram(x, bins=3),
         lambda x: np.fft.rfft(x),
     ):
-        with pytest.raises(dt.TraceError, match=r"has no derivative of this function.*extractdata"):
+        with pytest.raises(dt.TraceError, match=r"(has no derivative of this function|are complex).*extractdata"):
             tracked(function, numbers(3, 3))
-        with pytest.raises(dt.TraceError, match="has no derivative"):
+        with pytest.raises(dt.TraceError, match=r"has no derivative|are complex"):
             dt.jvp(function, (numbers(3, 3),), (numbers(3, 3),))
     # Cut off on purpose, it goes.
     assert tracked(lambda x: np.linalg.det(dt.extractdata(x)), numbers(3, 3)) == np.linalg.det(numbers(3, 3))

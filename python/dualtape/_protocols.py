@@ -72,13 +72,20 @@ def _constants(item: Any) -> Any:
     return item
 
 
+def _reason(name: str) -> str:
+    """Why there is no derivative."""
+    if name.startswith("numpy.fft.") or name.rsplit(".", 1)[-1] in ("eig", "eigvals", "roots", "sort_complex"):
+        return "its results are complex, and dlarrays hold real numbers"
+    return "dualtape has no derivative of this function"
+
+
 def _on_constants(function: Function, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for x in _dlarrays(*args, kwargs):
         if x.tracked and function not in _LOOKS:
             raise TraceError(
-                f"{name}{x.shape}: dualtape has no derivative of this function; a dlarray that is being "
-                "differentiated was given; write it with functions of dualtape.numpy, give it a rule of "
-                "its own with custom_vjp, or cut it off on purpose with extractdata(x)."
+                f"{name}{x.shape}: {_reason(name)}; a dlarray that is being differentiated was given; write it with "
+                "functions of dualtape.numpy, give it a rule of its own with custom_vjp, or cut it off on purpose with "
+                "extractdata(x)."
             )
     return function(*_constants(args), **_constants(kwargs))
 
