@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,19 @@ def test_what_a_program_cannot_know() -> None:
 
     with pytest.raises(dt.TraceError, match=r"assignment.*places are values.*put_along_axis.*test_places\.py"):
         dt.trace(assigned, x)
-    with pytest.raises(dt.TraceError, match="being traced"):
+    with pytest.raises(dt.TraceError, match=r"index\(4,\): a mask .*numpy\.where\(mask, x, 0\.0\).*test_places\.py"):
         dt.trace(lambda x: x[x > 0.0], x)
+    with pytest.raises(dt.TraceError, match=r"assignment\(4,\): a mask .*numpy\.where\(mask, value, x\)"):
+        dt.trace(lambda x: operator.setitem(x.copy(), x > 0.0, 1.0), x)
+
+    def careless(x: Any) -> Any:
+        try:
+            return assigned(x)
+        except TypeError:
+            return x
+
+    with pytest.raises(dt.TraceError, match="assignment"):  # a refusal that is caught is still one
+        dt.trace(careless, x)
     with pytest.raises(IndexError, match=r"a mask.*nonzero\(mask\)"):
         dt.trace(lambda x: x[[True, False], np.argmax(x, axis=0)], numbers(2, 4))
     with pytest.raises(dt.TraceError, match="being traced"):
