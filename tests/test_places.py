@@ -45,6 +45,25 @@ def test_a_program_computes_with_integers() -> None:
         np.testing.assert_array_equal(value(ours), theirs)
 
 
+def test_a_number_for_all_places_of_a_mask() -> None:
+    def f(x: Any, number: Any) -> Any:
+        y = x * 2.0
+        y[y < 0.0] = number * number
+        part = y[:2]
+        part[part > 1.0] = 1.0
+        return y
+
+    x = numbers(4) - 0.1
+    program = dt.trace(f, x, 0.5)
+    for numbers_, number in ((x, 0.5), (-x, 3.0)):
+        np.testing.assert_array_equal(value(program(numbers_, number)), value(f(dt.dlarray(numbers_), number)))
+    weights = np.arange(1.0, 5.0)
+    slopes = dt.trace(dt.grad(lambda x, number: (f(x, number) * weights).sum(), (0, 1)), x, 0.5)(-x, 3.0)
+    eager = dt.grad(lambda x, number: (f(dnp.asarray(x), number) * weights).sum(), (0, 1))(-x, 3.0)
+    for ours, theirs in zip(slopes, eager, strict=True):
+        np.testing.assert_array_equal(value(ours), value(theirs))
+
+
 def test_what_a_program_cannot_know() -> None:
     x = numbers(4)
 
@@ -58,7 +77,7 @@ def test_what_a_program_cannot_know() -> None:
     with pytest.raises(dt.TraceError, match=r"index\(4,\): a mask .*numpy\.where\(mask, x, 0\.0\).*test_places\.py"):
         dt.trace(lambda x: x[x > 0.0], x)
     with pytest.raises(dt.TraceError, match=r"assignment\(4,\): a mask .*numpy\.where\(mask, value, x\)"):
-        dt.trace(lambda x: operator.setitem(x.copy(), x > 0.0, 1.0), x)
+        dt.trace(lambda x: operator.setitem(x.copy(), x > 0.0, [1.0, 2.0]), x)
 
     def careless(x: Any) -> Any:
         try:

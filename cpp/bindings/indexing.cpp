@@ -11,6 +11,7 @@
 #include "bindings/slots.hpp"
 #include "dualtape/array/gather.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/recorder.hpp"
 
@@ -315,9 +316,16 @@ int set_item(PyObject* self, PyObject* key, PyObject* object) {
       return 0;
     }
     if (has_recorded(key, DType::boolean)) {
-      refuse_trace("assignment" + to_string(before.shape()) +
-                   ": a mask that is a value of the program being traced chooses places that are not known yet; use "
-                   "x[...] = numpy.where(mask, value, x)");
+      if (is_dlarray(key) && value.ndim() == 0 && same_shape(var_of(key).shape(), before.shape())) {
+        const Var operands[] = {var_of(key), tape::cast(value, before.dtype()), before};
+        assign(array, tape::apply(ops::Op::where, operands));
+        return 0;
+      }
+      refuse_trace(
+          "assignment" + to_string(before.shape()) +
+          ": a mask that is a value of the program being traced takes single numbers only, and has the shape of the "
+          "array, since its places are not known yet; use "
+          "x[...] = numpy.where(mask, value, x)");
     }
     if (has_recorded(key, DType::i64)) {
       refuse_trace("assignment" + to_string(before.shape()) +
