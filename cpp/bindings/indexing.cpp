@@ -328,9 +328,11 @@ int set_item(PyObject* self, PyObject* key, PyObject* object) {
           "x[...] = numpy.where(mask, value, x)");
     }
     if (has_recorded(key, DType::i64)) {
-      refuse_trace("assignment" + to_string(before.shape()) +
-                   ": the places are values of the program being traced, and an assignment needs to know them; use "
-                   "dualtape.numpy.put_along_axis, numpy.add.at, or numpy.where");
+      PyObject* operands[] = {self, key, object};
+      const Ref made(
+          checked(PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "put"), operands, 3, nullptr)));
+      assign(array, var_of(made.get()));
+      return 0;
     }
     const Array where = positions(before, key);
     if (value.ndim() != 0) value = spread(value, where.shape());
