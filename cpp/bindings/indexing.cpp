@@ -330,7 +330,7 @@ int set_item(PyObject* self, PyObject* key, PyObject* object) {
     if (has_recorded(key, DType::i64)) {
       PyObject* operands[] = {self, key, object};
       const Ref made(
-          checked(PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "put"), operands, 3, nullptr)));
+          checked(PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "assigned"), operands, 3, nullptr)));
       assign(array, var_of(made.get()));
       return 0;
     }

@@ -84,7 +84,7 @@ def at(x: dlarray, key: Any) -> dlarray:
     return _core.moveaxis(found, tuple(range(rank)), tuple(range(chosen[0], chosen[0] + rank)))
 
 
-def put(x: dlarray, key: Any, value: Any) -> dlarray:
+def assigned(x: dlarray, key: Any, value: Any) -> dlarray:
     """`x` after ``x[key] = value`` where arrays in the key are values of a traced program; the core calls this.
 
     Of equal places the last one counts, as in NumPy: the places are sorted, equal ones in their order, and the last of
