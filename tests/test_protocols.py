@@ -98,9 +98,9 @@ def test_functions_that_dualtape_lacks_work_on_constants_only() -> None:
         lambda x: np.histogram(x, bins=3),
         lambda x: np.fft.rfft(x),
     ):
-        with pytest.raises(dt.TraceError, match=r"has no derivative of this function.*extractdata"):
+        with pytest.raises(dt.TraceError, match=r"(has no derivative of this function|are complex).*extractdata"):
             tracked(function, numbers(3, 3))
-        with pytest.raises(dt.TraceError, match="has no derivative"):
+        with pytest.raises(dt.TraceError, match=r"has no derivative|are complex"):
             dt.jvp(function, (numbers(3, 3),), (numbers(3, 3),))
     # Cut off on purpose, it goes.
     assert tracked(lambda x: np.linalg.det(dt.extractdata(x)), numbers(3, 3)) == np.linalg.det(numbers(3, 3))
@@ -244,6 +244,8 @@ def test_repr_and_format() -> None:
     assert "dual" in seen[0]
     assert str(dt.dlarray([1.0, 2.0])) == "[1. 2.]"
     assert f"{dt.dlarray(3.14159):.2f} {dt.dlarray([2.0]):6.1f} {dt.dlarray(2.0)}" == "3.14    2.0 2.0"
+    assert tracked(np.array2string) == tracked(np.array_str) == "[1. 2.]"
+    assert np.can_cast(dt.dlarray([1.0]).dtype, np.float64)
     with pytest.raises(dt.ShapeError, match="one element"):
         format(dt.dlarray([1.0, 2.0]), ".2f")
 

@@ -96,7 +96,7 @@ NUMBERS_OUT: dict[str, Callable[[Any], Any]] = {
 ARRAYS_OUT: dict[str, Callable[[Any], Any]] = {
     "a mask that is traced": lambda v: v[v > 1],
     "a mask of two axes": lambda v: np.outer(v, v)[np.outer(v, v) > 1],
-    "assigning by a traced mask": lambda v: operator.setitem(v.copy(), v > 1, 0.0),
+    "assigning by a traced mask": lambda v: operator.setitem(v.copy(), v > 1, [0.0, 1.0]),
     "unique": lambda v: np.unique(v),
     "nonzero": lambda v: np.nonzero(v),
     "where alone": lambda v: np.where(v > 1),
@@ -273,6 +273,7 @@ WORKS_ON_ARRAYS: dict[str, Callable[[Any], Any]] = {
     "argmax plus one": lambda v: TEN[v.argmax() + 1],
     "accumulate": lambda v: np.maximum.accumulate(v),
     "reduceat": lambda v: np.add.reduceat(v, [0, 1]),
+    "assigning a number by a mask": lambda v: (lambda w: (operator.setitem(w, w > 1, 0.0), w)[1])(v.copy()),
     "len": lambda v: v * len(v) * np.size(v),
 }  # fmt: skip
 

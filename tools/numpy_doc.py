@@ -30,6 +30,7 @@ DERIVATIVES = ("forward", "reverse", "second order")
 #: What an error says, in a few words.
 WORDS = {
     "has no derivative": "no derivative",
+    "results are complex": "complex results",
     "is being traced": "needs the numbers",
     "being differentiated": "no derivative",
 }

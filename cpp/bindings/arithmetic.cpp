@@ -323,7 +323,7 @@ PyObject* apply_op(Op op, PyObject* const* objects, std::size_t count, bool may_
     if (recorded && !info.predicate && op != Op::where) {
       return apply_to_recorded_integers(op, std::span<const Var>(operands.data(), count));
     }
-    if (!recorded)
+    if (!recorded && (!info.predicate || strong != DType::boolean))
       return apply_numpy(info.numpy_name.data(), std::span<const Var>(operands.data(), count), objects,
                          std::span<const bool>(weak, count));
   }

@@ -11,6 +11,7 @@
 #include "bindings/slots.hpp"
 #include "dualtape/array/gather.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/recorder.hpp"
 
@@ -144,19 +145,25 @@ Ref key_for_numpy(PyObject* key) {
   return out;
 }
 
-/// An array of places that the program being traced computes anew. (A single place becomes a guard instead.)
-bool is_recorded_places(PyObject* item) {
-  if (!is_dlarray(item)) return false;
-  const Array& value = var_of(item).value();
-  return value.dtype() == DType::i64 && value.ndim() > 0 && tape::is_recorded(value);
-}
-
-bool has_recorded_places(PyObject* key) {
-  if (!PyTuple_Check(key)) return is_recorded_places(key);
+/// Whether the key has an array of places (int64) or a mask (boolean) that the program being traced computes anew. (A
+/// single place becomes a guard instead.)
+bool has_recorded(PyObject* key, DType dtype) {
+  const auto is_one = [&](PyObject* item) {
+    if (!is_dlarray(item)) return false;
+    const Array& value = var_of(item).value();
+    return value.dtype() == dtype && value.ndim() > 0 && tape::is_recorded(value);
+  };
+  if (!PyTuple_Check(key)) return is_one(key);
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); ++i) {
-    if (is_recorded_places(PyTuple_GET_ITEM(key, i))) return true;
+    if (is_one(PyTuple_GET_ITEM(key, i))) return true;
   }
   return false;
+}
+
+[[noreturn]] void refuse_trace(std::string text) {
+  text += user_location() + ".";
+  tape::Recorder::current()->note_refusal(text);
+  throw TraceError(text);
 }
 
 /// For every element of the result the place in the flat array that it comes from.
@@ -261,7 +268,13 @@ PyObject* get_item(PyObject* self, PyObject* key) {
       extras_of(as_dlarray(out)).labels = labels_object(parsed.labels);
       return out;
     }
-    if (has_recorded_places(key)) {
+    if (has_recorded(key, DType::boolean)) {
+      refuse_trace(
+          "index" + to_string(x.shape()) +
+          ": a mask that is a value of the program being traced chooses a number of elements that is not known "
+          "yet; use numpy.where(mask, x, 0.0), or the mask as a factor");
+    }
+    if (has_recorded(key, DType::i64)) {
       if (parsed.mixed) {
         PyObject* operands[] = {self, key};
         return PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "at"), operands, 2, nullptr);
@@ -302,11 +315,24 @@ int set_item(PyObject* self, PyObject* key, PyObject* object) {
       assign(array, tape::write_slice(std::move(array->var), parsed.slices, value));
       return 0;
     }
-    if (has_recorded_places(key)) {
-      throw TraceError("assignment(" + to_string(before.shape()) +
-                       "): the places are values of the program that is being traced, and an assignment needs to know "
-                       "them; use dualtape.numpy.put_along_axis, numpy.add.at, or numpy.where" +
-                       user_location() + ".");
+    if (has_recorded(key, DType::boolean)) {
+      if (is_dlarray(key) && value.ndim() == 0 && same_shape(var_of(key).shape(), before.shape())) {
+        const Var operands[] = {var_of(key), tape::cast(value, before.dtype()), before};
+        assign(array, tape::apply(ops::Op::where, operands));
+        return 0;
+      }
+      refuse_trace(
+          "assignment" + to_string(before.shape()) +
+          ": a mask that is a value of the program being traced takes single numbers only, and has the shape of the "
+          "array, since its places are not known yet; use "
+          "x[...] = numpy.where(mask, value, x)");
+    }
+    if (has_recorded(key, DType::i64)) {
+      PyObject* operands[] = {self, key, object};
+      const Ref made(
+          checked(PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "assigned"), operands, 3, nullptr)));
+      assign(array, var_of(made.get()));
+      return 0;
     }
     const Array where = positions(before, key);
     if (value.ndim() != 0) value = spread(value, where.shape());

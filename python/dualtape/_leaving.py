@@ -14,6 +14,7 @@ import math
 import sys
 from types import CodeType, FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from dualtape._core import TraceError
 
@@ -25,8 +26,8 @@ _REFUSED: dict[Any, str] = {
     if callable(function) and function not in _HARMLESS and name[0] != "_"
 }
 
-#: What the instruction at a place in the code calls; None for an assignment to an element.
-_called: dict[tuple[CodeType, int], list[str] | None] = {}
+#: By code object: at which place what is called; None for an assignment to an element.
+_called: WeakKeyDictionary[CodeType, dict[int, list[str] | None]] = WeakKeyDictionary()
 
 
 def _start(instruction: dis.Instruction) -> tuple[int | None, int | None]:
@@ -76,10 +77,10 @@ def refuse() -> None:
         Naming the function of NumPy that keeps the derivative.
     """
     frame = sys._getframe(1)
-    key = frame.f_code, frame.f_lasti
-    if key not in _called:
-        _called[key] = _callee(*key)
-    names = _called[key]
+    places = _called.setdefault(frame.f_code, {})
+    if frame.f_lasti not in places:
+        places[frame.f_lasti] = _callee(frame.f_code, frame.f_lasti)
+    names = places[frame.f_lasti]
     if names is None:
         raise TraceError(
             "assignment: an element of an ndarray cannot hold a value that is being differentiated, and its number "

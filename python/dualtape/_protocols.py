@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import dualtape.numpy as dnp
+from dualtape import _core
 from dualtape._core import TraceError, dlarray
 from dualtape._ufunc_methods import METHODS
 from dualtape.numpy._elementwise import UFUNCS as _ELEMENTWISE
@@ -41,6 +42,10 @@ _FUNCTIONS: dict[Function, Function] = {
 _FUNCTIONS[np.linalg.matmul] = dnp.matmul
 
 
+#: Functions that only look: at numbers to show them, at dtypes, at memory.
+_LOOKS = {np.array2string, np.array_repr, np.array_str, np.can_cast, np.min_scalar_type, np.common_type}
+
+
 def _name(function: Any) -> str:
     module = getattr(function, "__module__", None) or "numpy"
     return f"{module}.{function.__name__}"
@@ -59,7 +64,7 @@ def _dlarrays(*objects: Any) -> Iterator[dlarray]:
 def _constants(item: Any) -> Any:
     """The same with ndarrays in place of dlarrays."""
     if isinstance(item, dlarray):
-        return np.asarray(item)
+        return _core.extractdata(item)
     if isinstance(item, (list, tuple)):
         return type(item)(map(_constants, item))
     if isinstance(item, dict):
@@ -67,13 +72,20 @@ def _constants(item: Any) -> Any:
     return item
 
 
+def _reason(name: str) -> str:
+    """Why there is no derivative."""
+    if name.startswith("numpy.fft.") or name.rsplit(".", 1)[-1] in ("eig", "eigvals", "roots", "sort_complex"):
+        return "its results are complex, and dlarrays hold real numbers"
+    return "dualtape has no derivative of this function"
+
+
 def _on_constants(function: Function, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for x in _dlarrays(*args, kwargs):
-        if x.tracked:
+        if x.tracked and function not in _LOOKS:
             raise TraceError(
-                f"{name}{x.shape}: dualtape has no derivative of this function; a dlarray that is being "
-                "differentiated was given; write it with functions of dualtape.numpy, give it a rule of "
-                "its own with custom_vjp, or cut it off on purpose with extractdata(x)."
+                f"{name}{x.shape}: {_reason(name)}; a dlarray that is being differentiated was given; write it with "
+                "functions of dualtape.numpy, give it a rule of its own with custom_vjp, or cut it off on purpose with "
+                "extractdata(x)."
             )
     return function(*_constants(args), **_constants(kwargs))
 

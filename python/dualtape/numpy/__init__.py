@@ -7,8 +7,8 @@ numbers and sequences, and return dlarrays.
 
 Where to start: `_elementwise` (made from the table of ops), `_reductions`, `_shaped` (rearrangements),
 `_creation` (making and joining), `_indexed` (what is made of indexing), `_places` (indices), `_shuffling` (borders,
-blocks and turns), `_sorting` (orders and places), `_constants` (integers and truths), `_statistics`, `_differences`,
-`_choosing`, `_products` and `_einsum`.
+blocks and turns), `_sorting` (orders and places), `_constants` (integers and truths), `_statistics`, `_nan`,
+`_differences`, `_choosing`, `_products` and `_einsum`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from . import (
     _einsum,
     _elementwise,
     _indexed,
+    _nan,
     _places,
     _products,
     _reductions,
@@ -38,15 +39,20 @@ from . import (
     linalg,
 )
 
+#: What NumPy 2.0 has not yet.
+_LATER = {"cumulative_prod", "cumulative_sum", "matvec", "unstack", "vecmat"}
+
 _names: dict[str, Any] = _elementwise.TABLE | _constants.BY_NUMPY
 for _module in (
     *(_elementwise, _reductions, _shaped, _creation, _indexed, _products, _einsum, _places),
-    *(_shuffling, _sorting, _statistics, _differences, _choosing, _constants),
+    *(_shuffling, _sorting, _statistics, _nan, _differences, _choosing, _constants),
 ):
     _names |= {
         name: value
         for name, value in vars(_module).items()
-        if isinstance(value, FunctionType) and value.__module__ == _module.__name__ and hasattr(_numpy, name)
+        if isinstance(value, FunctionType)
+        and value.__module__ == _module.__name__
+        and (hasattr(_numpy, name) or name in _LATER)
     }
 # Second names that NumPy has.
 _names |= {

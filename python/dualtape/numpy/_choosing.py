@@ -12,7 +12,7 @@ from dualtape import _core
 from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray
-from ._elementwise import TABLE
+from ._elementwise import TABLE, refuse_out, without_out
 from ._shaped import Axis, ndim, shape
 
 _where, _not_equal = TABLE["where"], TABLE["not_equal"]
@@ -87,6 +87,8 @@ def array_equiv(a1: Any, a2: Any) -> bool:
 
 def choose(a: Any, choices: Sequence[Any], out: None = None, mode: str = "raise") -> dlarray:
     """For each element the choice with its number, as numpy.choose; the numbers are constants."""
+    if out is not None:
+        refuse_out("choose")
     places = np.choose(np.asarray(a), list(range(len(choices))), mode=mode)  # type: ignore[call-overload]
     made = asarray(choices[0])
     for number, choice in enumerate(choices[1:], 1):
@@ -127,6 +129,7 @@ def imag(val: Any) -> dlarray:
     return dlarray(np.zeros(shape(val), asarray(val).dtype))
 
 
+@without_out
 def conjugate(x: Any, /) -> dlarray:
     """The complex conjugate, as numpy.conjugate: the array itself."""
     return asarray(x)

@@ -18,7 +18,7 @@ from dualtape import _core
 from dualtape._core import TraceError, dlarray
 
 from ._creation import asarray
-from ._elementwise import TABLE, refuse_out
+from ._elementwise import TABLE, refuse_out, without_out
 
 
 def _numbers(item: Any) -> Any:
@@ -67,26 +67,31 @@ def _bits(x: Any) -> Any:
     return x if isinstance(x, (int, dlarray)) else dlarray(np.asarray(x))
 
 
+@without_out
 def bitwise_and(x1: Any, x2: Any, /) -> dlarray:
     """Bits, or truths, that are set in both, as numpy.bitwise_and."""
     return asarray(_bits(x1) & _bits(x2))
 
 
+@without_out
 def bitwise_or(x1: Any, x2: Any, /) -> dlarray:
     """Bits, or truths, that are set in either, as numpy.bitwise_or."""
     return asarray(_bits(x1) | _bits(x2))
 
 
+@without_out
 def bitwise_xor(x1: Any, x2: Any, /) -> dlarray:
     """Bits, or truths, that are set in one of both, as numpy.bitwise_xor."""
     return asarray(_bits(x1) ^ _bits(x2))
 
 
+@without_out
 def invert(x: Any, /) -> dlarray:
     """Bits, or truths, the other way round, as numpy.invert."""
     return asarray(~_bits(x if not isinstance(x, int) else np.asarray(x)))
 
 
+@without_out
 def signbit(x: Any, /) -> dlarray:
     """Whether the sign is minus, also that of zero and NaN, as numpy.signbit."""
     if isinstance(x, dlarray) and _core.is_traced(x):

@@ -84,6 +84,27 @@ def at(x: dlarray, key: Any) -> dlarray:
     return _core.moveaxis(found, tuple(range(rank)), tuple(range(chosen[0], chosen[0] + rank)))
 
 
+def assigned(x: dlarray, key: Any, value: Any) -> dlarray:
+    """`x` after ``x[key] = value`` where arrays in the key are values of a traced program; the core calls this.
+
+    Of equal places the last one counts, as in NumPy: the places are sorted, equal ones in their order, and the last of
+    each is added to zeros. The cost is that of the sort.
+    """
+    grid = dlarray(np.arange(x.size).reshape(x.shape))[key]
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    values = _core.astype(_core.ravel(_core.broadcast_to(value, grid.shape)), dtype)
+    places = _core.ravel(grid)
+    numbers = _core.astype(places, np.float64)
+    order = _core.argsort(numbers, 0)
+    ordered = _core.take(numbers, order, 0)
+    last = TABLE["not_equal"](ordered, _core.concatenate((ordered[1:], np.array([-1.0]))))
+    sorted_places = _core.take(places, order, 0)
+    taken = _core.add_along_axis(_core.astype(last, dtype), sorted_places, 0, x.size)
+    made = _core.add_along_axis(_where(last, _core.take(values, order, 0), 0.0), sorted_places, 0, x.size)
+    flat = _where(taken > 0.0, made, _core.astype(_core.ravel(x), dtype))
+    return _core.astype(_core.reshape(flat, x.shape), x.dtype)
+
+
 def indices(dimensions: Sequence[int], dtype: Any = np.int64, sparse: bool = False) -> Any:
     """The places of a grid along each of its axes, as numpy.indices: a constant."""
     made: Any = np.indices(tuple(dimensions), dtype, sparse)  # type: ignore[call-overload]

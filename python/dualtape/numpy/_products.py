@@ -13,7 +13,7 @@ from dualtape import _core
 from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray
-from ._elementwise import TABLE, refuse_out
+from ._elementwise import TABLE, refuse_out, without_out
 
 _multiply = TABLE["multiply"]
 
@@ -52,6 +52,7 @@ def vdot(a: Any, b: Any, /) -> dlarray:
     return _core.matmul(_core.ravel(plain(a)), _core.ravel(plain(b)))
 
 
+@without_out
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> dlarray:
     """Dot products of the vectors along an axis, as numpy.vecdot."""
     x, y = plain(x1), plain(x2)
@@ -63,11 +64,13 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> dlarray:
     return _core.sum(_multiply(x, y), axis)
 
 
+@without_out
 def matvec(x1: Any, x2: Any, /) -> dlarray:
     """Products of matrices with vectors, the last axis, as numpy.matvec."""
     return _core.squeeze(_core.matmul(plain(x1), _core.expand_dims(plain(x2), -1)), -1)
 
 
+@without_out
 def vecmat(x1: Any, x2: Any, /) -> dlarray:
     """Products of vectors, the last axis, with matrices, as numpy.vecmat."""
     return _core.squeeze(_core.matmul(_core.expand_dims(plain(x1), -2), plain(x2)), -2)

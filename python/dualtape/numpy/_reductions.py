@@ -41,12 +41,21 @@ def _reduce(
         a = _core.astype(a, dtype)
     if joined is not None:
         if where is not True:
-            a = _where(where, a, joined[1])
+            a = _where(where, a, _neutral(dtype_of(a), joined[1]))
         if initial is not None:
             if size(a) == 0:  # an extreme of nothing is the initial value alone
                 return _core.broadcast_to(initial, _core.sum(a, axis, keepdims).shape)
             return joined[0](reduction(a, axis, keepdims), initial)
     return reduction(a, axis, keepdims)
+
+
+def _neutral(dtype: np.dtype[Any], value: float) -> Any:
+    """A neutral element as a number of the dtype, so that integers stay integers."""
+    if dtype.kind == "f":
+        return value
+    if dtype.kind == "b":
+        return value > 0.0
+    return int(value) if np.isfinite(value) else np.iinfo(dtype).max if value > 0.0 else np.iinfo(dtype).min
 
 
 def sum(
@@ -107,7 +116,7 @@ def min(
     return _reduce(_core.min, a, axis, None, out, keepdims, (TABLE["minimum"], np.inf), initial, where)
 
 
-def _count(where: Any, a: Any, axis: Axis, keepdims: bool, dtype: Any) -> dlarray:
+def count(where: Any, a: Any, axis: Axis, keepdims: bool, dtype: Any) -> dlarray:
     """How many elements over axes are taken into account."""
     return _core.sum(_core.astype(_core.broadcast_to(where, shape(a)), dtype), axis, keepdims)
 
@@ -120,7 +129,7 @@ def mean(
         return _reduce(_core.mean, a, axis, dtype, out, keepdims)
     total = sum(a, axis, dtype, out, keepdims, where=where)
     total = total if total.dtype in (np.float32, np.float64) else _core.astype(total, np.float64)
-    return TABLE["true_divide"](total, _count(where, a, axis, keepdims, total.dtype))
+    return TABLE["true_divide"](total, count(where, a, axis, keepdims, total.dtype))
 
 
 def _ddof(name: str, ddof: float, correction: Any) -> float:
@@ -171,9 +180,9 @@ def var(
         return _core.var(x, axis, ddof, keepdims)
     x = _core.astype(x, np.result_type(dtype_of(x), np.float32 if dtype_of(x) == np.float32 else np.float64))
     if mean is None:
-        mean = TABLE["true_divide"](sum(x, axis, keepdims=True, where=where), _count(where, x, axis, True, x.dtype))
+        mean = TABLE["true_divide"](sum(x, axis, keepdims=True, where=where), count(where, x, axis, True, x.dtype))
     away = _where(where, TABLE["subtract"](x, mean), 0.0)
-    free = TABLE["maximum"](_count(where, x, axis, keepdims, x.dtype) - ddof, 0.0)
+    free = TABLE["maximum"](count(where, x, axis, keepdims, x.dtype) - ddof, 0.0)
     return TABLE["true_divide"](_core.sum(TABLE["square"](away), axis, keepdims), free)
 
 
