@@ -8,7 +8,9 @@
 // binomial again when the steps are reversed (after Wang, Moin and Iaccarino 2009, SIAM J. Sci. Comput. 31).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -34,12 +36,23 @@ class Checkpoints {
   const char* last_state() const { return at(steps_.size() - 1); }
   /// The most that were kept at a time.
   std::int64_t most() const { return most_; }
-  void keep(std::int64_t step, const char* state);
+  void keep(std::int64_t step, const char* state) {
+    const std::size_t place = steps_.size();
+    if (place == pieces_.size() * kTogether) grow();
+    steps_.push_back(step);
+    if (bytes_ == sizeof(double)) {
+      std::memcpy(at(place), state, sizeof(double));
+    } else if (bytes_) {
+      std::memcpy(at(place), state, bytes_);
+    }
+    most_ = std::max(most_, count());
+  }
   void drop() { steps_.pop_back(); }
   /// For loops whose number of steps is not known: keeps the state if it is its turn.
   void offer(std::int64_t step, const char* state, std::int64_t places);
 
  private:
+  void grow();
   static constexpr std::size_t kTogether = 64;  // states of one piece of memory
   char* at(std::size_t i) const { return pieces_[i / kTogether].get() + i % kTogether * bytes_; }
 

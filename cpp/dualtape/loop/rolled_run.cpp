@@ -265,6 +265,13 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
     if (!there) walk.go_to(kept.last(), kept.last_state());
     for (std::int64_t left = end - walk.at(); !there && left > 1; left = end - walk.at()) {
       const std::int64_t free = places - kept.count();
+      if (left <= free + 1) {  // room for each
+        while (walk.at() < end - 1) {
+          walk.step();
+          kept.keep(walk.at(), walk.state());
+        }
+        break;
+      }
       const std::int64_t target = walk.at() + (free > 0 ? next_kept(left, free + 1) : left - 1);
       while (walk.at() < target) walk.step();
       if (free > 0) kept.keep(walk.at(), walk.state());
