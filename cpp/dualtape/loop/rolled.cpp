@@ -77,15 +77,6 @@ Stepper::Lent::~Lent() {
   if (from_->spare_.size() < kMostSpare) from_->spare_.push_back(std::move(workspace_));
 }
 
-void Stepper::Lent::step() {
-  if (kernel_) {
-    (*kernel_)(*call_);
-  } else {
-    workspace_->run(0, workspace_->capacity());
-  }
-  for (const Move& move : moves_) copy_bytes(move.to, move.from, move.bytes);
-}
-
 Port Stepper::Lent::port(exec::ValueId id) {
   const exec::Value& value = from_->code().values[id];
   const std::int64_t lanes = workspace_->capacity(), numbers = value.size * (value.varying ? lanes : 1);
@@ -108,10 +99,7 @@ void Port::fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) 
   });
 }
 
-void Port::store(double* to) const {
-  if (dtype == DType::f64 && repeat == 1) {
-    return copy_bytes(to, at, bytes);
-  }
+void Port::store_converted(double* to) const {
   array::dispatch(dtype, [&]<class T>() {
     const T* from = reinterpret_cast<const T*>(at);
     for (std::int64_t i = 0; i < numbers; ++i) {

@@ -63,7 +63,14 @@ struct Port {
   void fill(const double* from) const;
   void fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) const;
   /// Writes it as float64 numbers.
-  void store(double* to) const;
+  void store(double* to) const {
+    if (dtype == DType::f64 && repeat == 1) {
+      copy_bytes(to, at, bytes);
+    } else {
+      store_converted(to);
+    }
+  }
+  void store_converted(double* to) const;
 };
 
 /// The code of a step that writes the first results over the first inputs, and workspaces for it that are not in use.
@@ -78,7 +85,14 @@ class Stepper {
     ~Lent();
     exec::Workspace& workspace() { return *workspace_; }
     /// One step, on everything that is in the workspace.
-    void step();
+    void step() {
+      if (kernel_) {
+        (*kernel_)(*call_);
+      } else {
+        workspace_->run(0, workspace_->capacity());
+      }
+      for (const Move& move : moves_) copy_bytes(move.to, move.from, move.bytes);
+    }
     Port input(std::size_t i) { return port(from_->code().inputs[i]); }
     Port result(std::size_t i) { return port(from_->code().segments[0].results[i]); }
     /// The memory of inputs first ... last - 1, which follow each other, and its bytes.
