@@ -69,9 +69,7 @@ INPUTS = (dt.dlarray(W), dt.dlarray([0.1, -0.2, 0.3]), dt.dlarray(XS))
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("argument", [0, 1, 2])
 def test_a_scan_has_the_derivatives_of_the_loop_in_python(argument: int, reverse: bool) -> None:
-    rolled, plain = (
-        network(backwards(scan) if reverse else scan) for scan in (dt.scan, python_scan)
-    )
+    rolled, plain = (network(backwards(scan) if reverse else scan) for scan in (dt.scan, python_scan))
     close(rolled(*INPUTS), plain(*INPUTS), 1e-14)
     close(dt.grad(rolled, argument)(*INPUTS), dt.grad(plain, argument)(*INPUTS), 1e-13)
     close(dt.jacfwd(rolled, argument)(*INPUTS), dt.grad(plain, argument)(*INPUTS), 1e-13)
@@ -173,7 +171,12 @@ def test_the_state_is_any_tree() -> None:
         0,
         3,
         lambda i, s: {"n": s["n"] + 1, "v": s["v"] * 2.0, "big": s["v"] > 3.0, "pair": (s["pair"][1], s["pair"][0])},
-        {"n": 0, "v": dt.dlarray([1.0, 2.0]), "big": np.array([False, False]), "pair": (1.0, np.float32(2.0) * 0 + 1.0)},
+        {
+            "n": 0,
+            "v": dt.dlarray([1.0, 2.0]),
+            "big": np.array([False, False]),
+            "pair": (1.0, np.float32(2.0) * 0 + 1.0),
+        },
     )
     assert float(out["n"]) == 3.0
     np.testing.assert_array_equal(number(out["v"]), [8.0, 16.0])

@@ -47,9 +47,7 @@ def by_hand(steps: int) -> tuple[float, tuple[float, float, float]]:
         s, slope = math.sin(x), math.cos(x)
         own = (s, v, 0.0)  # how the acceleration depends on the parameters themselves
         new = [a + STEP * b for a, b in zip(dx, dv, strict=True)]
-        dv = [
-            b + STEP * (-STIFFNESS * slope * a - DAMPING * b - o) for a, b, o in zip(dx, dv, own, strict=True)
-        ]
+        dv = [b + STEP * (-STIFFNESS * slope * a - DAMPING * b - o) for a, b, o in zip(dx, dv, own, strict=True)]
         dx = new
         x, v = x + STEP * v, v + STEP * (force - STIFFNESS * s - DAMPING * v)
     return x, (dx[0], dx[1], dx[2])

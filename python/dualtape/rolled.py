@@ -202,7 +202,7 @@ def scan(
     carry: list[Any] = state.leaves
     collected: list[list[Any]] = []
     for k in reversed(range(steps)) if reverse else range(steps):
-        results = _again(state, lambda carry=carry, k=k: body(carry, [x[k] for x in entries]))
+        results = _again(state, body, carry, [x[k] for x in entries])
         carry = results[:count]
         collected.append(results[count:])
     if not collected:
@@ -220,11 +220,11 @@ def _pair(result: Any) -> tuple[Any, Any]:
     return result
 
 
-def _again(state: _State, step: Callable[[], list[Any]]) -> list[Any]:
+def _again(state: _State, step: Callable[..., list[Any]], *args: Any) -> list[Any]:
     """A step in Python; a number in the state that becomes an array stays one."""
     while True:
         try:
-            return step()
+            return step(*args)
         except _OtherDtype as change:
             state.promote(change)
 
@@ -265,8 +265,12 @@ def fori_loop(lower: Any, upper: Any, body: Callable[..., Any], init: Any) -> An
     if out is not None:
         return state.tree(out)[1]
     carry: list[Any] = state.leaves
+
+    def in_python(i: int, carry: list[Any]) -> list[Any]:
+        return state.checked((float(i), body(i, state.tree(carry)[1])))
+
     for i in range(first, last):
-        carry = _again(state, lambda carry=carry, i=i: state.checked((float(i), body(i, state.tree(carry)[1]))))
+        carry = _again(state, in_python, i, carry)
     return state.tree(carry)[1]
 
 
@@ -335,6 +339,10 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], init: Any) ->
     if out is not None:
         return state.tree(out)
     carry: list[Any] = state.leaves
+
+    def in_python(carry: list[Any]) -> list[Any]:
+        return state.checked(body(state.tree(carry)))
+
     while bool(cond(state.tree(carry))):
-        carry = _again(state, lambda carry=carry: state.checked(body(state.tree(carry))))
+        carry = _again(state, in_python, carry)
     return state.tree(carry)

@@ -36,7 +36,8 @@ std::int64_t next_kept(std::int64_t steps, std::int64_t places) {
 }
 
 std::int64_t places_for(std::int64_t steps, std::size_t bytes) {
-  const auto doublings = static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(steps, 2))));
+  const auto doublings =
+      static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(steps, 2))));
   const auto fit = static_cast<std::int64_t>(kMostBytes / std::max<std::size_t>(bytes, 1));
   return std::clamp(fit, kFewestPerDoubling * doublings, kPerDoubling * doublings);
 }

@@ -2,10 +2,10 @@
 // Checkpoints: which states of a loop are kept on the way, so that its steps can be pulled back in reverse order.
 //
 // Where the number of steps is known, they are the binomial ones of Griewank and Walther (2000, ACM TOMS 26, algorithm
-// 799, "Revolve"): with s places, binomial(s + t, s) steps can be reversed such that none is computed more than t times,
-// and no schedule does better. Where it is not known (a while_loop), every state is kept until the places are full, then
-// every second one is given up, and from then on half as many are kept, and so on; what lies between two of them is
-// binomial again when the steps are reversed (after Wang, Moin and Iaccarino 2009, SIAM J. Sci. Comput. 31).
+// 799, "Revolve"): with s places, binomial(s + t, s) steps can be reversed such that none is computed more than t
+// times, and no schedule does better. Where it is not known (a while_loop), every state is kept until the places are
+// full, then every second one is given up, and from then on half as many are kept, and so on; what lies between two of
+// them is binomial again when the steps are reversed (after Wang, Moin and Iaccarino 2009, SIAM J. Sci. Comput. 31).
 #pragma once
 
 #include <algorithm>

@@ -175,8 +175,7 @@ std::shared_ptr<const Rolled> Rolled::pushed(std::span<const Array> samples) con
   parts.entries = count(parts_.carry + parts_.outside, operands_.size());
   for (const Leaf& output : outputs_) parts.outputs += output.differentiable();
   if (is_while()) {
-    parts.start =
-        std::make_shared<const Program>(pushed_start_graph(*this, samples), parts_.start->contraction());
+    parts.start = std::make_shared<const Program>(pushed_start_graph(*this, samples), parts_.start->contraction());
   }
   pushed_ = std::make_shared<const Rolled>(std::move(parts));
   return pushed_;

@@ -230,12 +230,12 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
   };
   std::vector<Row> outputs, pulled;
   for (std::size_t i = 0; i < parts.outputs; ++i) {
-    outputs.push_back({back.input(first_output + i), rolled.offsets()[parts.carry + i] * lanes,
-                       rolled.outputs()[i].size * lanes});
+    outputs.push_back(
+        {back.input(first_output + i), rolled.offsets()[parts.carry + i] * lanes, rolled.outputs()[i].size * lanes});
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    pulled.push_back({back.result(first_operand + i), rolled.pulled_offsets()[entries[i]] * lanes,
-                      leaves[entries[i]].size * lanes});
+    pulled.push_back(
+        {back.result(first_operand + i), rolled.pulled_offsets()[entries[i]] * lanes, leaves[entries[i]].size * lanes});
   }
   const auto begin = [&](std::int64_t lane) {
     for (std::size_t s = 0; s < sums.size(); ++s) back.input(s).fill_lane(nullptr, lane, lanes);
