@@ -87,6 +87,12 @@ def test_second_derivatives_in_every_nesting() -> None:
     close(dt.jacrev(dt.jacfwd(rolled))(INPUTS[0]), want, 1e-12)
     close(dt.jacfwd(dt.jacrev(rolled))(INPUTS[0]), want, 1e-12)
 
+    def mixed(scan: Callable[..., Any]) -> Callable[[Any], Any]:  # entries matter to the second derivative alone
+        return lambda xs: (dt.grad(network(scan))(*INPUTS[:2], xs) ** 2).sum()
+
+    close(dt.grad(mixed(dt.scan))(INPUTS[2]), dt.grad(mixed(python_scan))(INPUTS[2]), 1e-12)
+    close(dt.jacfwd(mixed(dt.scan))(INPUTS[2]), dt.grad(mixed(python_scan))(INPUTS[2]), 1e-12)
+
 
 def test_third_derivatives() -> None:
     def f(a: Any) -> Any:

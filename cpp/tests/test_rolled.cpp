@@ -208,7 +208,7 @@ TEST_CASE("rolled: lanes that go round different numbers of times, and some that
   loop::run(*rolled, std::span(operands, 2), 4, active, ends);
   loop::Kept kept;
   loop::run(*rolled, std::span(operands, 2), 4, active, nullptr, &kept);
-  loop::pull(*rolled, operands, 4, std::move(kept), pulled);
+  loop::pull(*rolled, operands, 4, std::move(kept), true, pulled);
   for (int lane = 0; lane < 3; ++lane) {
     double value = x.data<double>()[lane], slope_x = 1.0, slope_a = 0.0;
     while (value < 100.0) {

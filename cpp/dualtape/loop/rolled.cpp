@@ -145,6 +145,7 @@ Rolled::Rolled(Parts parts) : parts_(std::move(parts)) {
   for (std::size_t i = 0; i < operands_.size(); ++i) {
     pulled_offsets_.push_back(operands_[i].differentiable() ? pulled_size_ : -1);
     if (operands_[i].differentiable()) pulled_size_ += numbers(i);
+    if (!is_entry(i)) entries_begin_ = pulled_size_;
   }
   stepper_ = std::make_unique<Stepper>(graph, parts_.carry);
   if (is_while()) starter_ = std::make_unique<Stepper>(parts_.start->graph(), 0);

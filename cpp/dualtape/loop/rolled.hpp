@@ -156,9 +156,10 @@ class Rolled final : public tape::Payload {
   /// Numbers that an operand has in all.
   std::int64_t numbers(std::size_t operand) const;
   Dims full_shape(std::size_t operand) const;
-  /// Numbers of the result of `rolled`, and of `rolled_pull`.
+  /// Numbers of the result of `rolled`, and of `rolled_pull`, with the cotangents of entries, which come last, or
+  /// without.
   std::int64_t result_size() const { return result_size_; }
-  std::int64_t pulled_size() const { return pulled_size_; }
+  std::int64_t pulled_size(bool entries) const { return entries ? pulled_size_ : entries_begin_; }
   /// Places of the carry and the outputs in the result.
   const std::vector<std::int64_t>& offsets() const { return offsets_; }
   /// Places of the operands in the result of `rolled_pull`; -1 where they have no cotangents.
@@ -184,7 +185,7 @@ class Rolled final : public tape::Payload {
   Parts parts_;
   std::vector<Leaf> operands_, outputs_;
   std::vector<std::int64_t> offsets_, pulled_offsets_;
-  std::int64_t result_size_ = 0, pulled_size_ = 0;
+  std::int64_t result_size_ = 0, pulled_size_ = 0, entries_begin_ = 0;
   std::unique_ptr<Stepper> stepper_, starter_;
   mutable std::recursive_mutex mutex_;
   mutable std::shared_ptr<const Rolled> pushed_;
@@ -203,8 +204,10 @@ Array first_lane(const Array& x);
 /// With `kept`, states are kept there. Without `out`, that is all.
 void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
          double* out, Kept* kept = nullptr);
-/// Pulls a cotangent back; the operands are followed by it. Steps are computed again from the states that were kept.
-void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept kept, double* out);
+/// Pulls a cotangent back; the operands are followed by it. `entries`: with the cotangents of those that have an entry
+/// for each step. Steps are computed again from the states that were kept.
+void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept kept, bool entries,
+          double* out);
 /// Called now and then while a loop runs; what it throws ends the loop. Set once, when the module is loaded.
 extern void (*poll)();
 

@@ -203,7 +203,8 @@ void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lan
   if (kept) kept->counts = counts.counts();
 }
 
-void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept journey, double* out) {
+void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept journey, bool with_entries,
+          double* out) {
   const Rolled::Parts& parts = rolled.parts();
   const std::vector<Leaf>& leaves = rolled.operands();
   const Array& cotangent = operands[rolled.operand_count()];
@@ -217,7 +218,8 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
   // Inputs of the pull: sums, cotangents of the carry, the operands of the step, cotangents of the outputs.
   std::vector<std::size_t> sums, carried, entries;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (leaves[i].differentiable()) (i < parts.carry ? carried : rolled.is_entry(i) ? entries : sums).push_back(i);
+    if (!leaves[i].differentiable() || (rolled.is_entry(i) && !with_entries)) continue;
+    (i < parts.carry ? carried : rolled.is_entry(i) ? entries : sums).push_back(i);
   }
   const std::size_t first_operand = sums.size() + carried.size(), first_output = first_operand + leaves.size();
   for (std::size_t i = parts.carry; i < parts.carry + parts.outside; ++i) {
