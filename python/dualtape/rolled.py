@@ -26,8 +26,8 @@ from dualtape.tree import Structure, check_same, flatten, paths, unflatten
 __all__ = ["fori_loop", "scan", "while_loop"]
 
 
-class _OtherDtype(Exception):
-    """A number in the state becomes an array of another dtype: begin again with that."""
+class _OtherDtype(BaseException):
+    """A number in the state becomes an array of another dtype: begin again with that. No error of the body's."""
 
     def __init__(self, place: int, dtype: Any) -> None:
         super().__init__()
@@ -133,7 +133,8 @@ def _rolled(
             return None
         while True:
             try:
-                return _core.roll(body, state.leaves, state.weak, *rest)
+                out: list[dlarray] | None = _core.roll(body, state.leaves, state.weak, *rest)
+                return out
             except _OtherDtype as change:
                 state.promote(change)
             except TraceError:
