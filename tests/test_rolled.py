@@ -210,14 +210,104 @@ def test_no_step_at_all() -> None:
 @pytest.mark.parametrize(
     ("body", "slope"),
     [
-        (lambda i, s, v: s + v[i] ** 2, [2.0, 4.0, 6.0]),
+        (lambda i, s, v: s + v[int(i)] ** 2, [2.0, 4.0, 6.0]),
         (lambda i, s, v: s + v[0] if i % 2 == 0 else s * v[1], [2.0 + 1.0, 2.0 - 1.0, 0.0]),
+        (lambda i, s, v: s + (v.sum() if i < 2 else v[3 - int(i)]), [2.0, 3.0, 2.0]),
         (lambda i, s, v: s + float(s > 100.0) + v[2], [0.0, 0.0, 3.0]),
     ],
 )
 def test_bodies_that_cannot_be_traced_run_step_by_step(body: Callable[..., Any], slope: list[float]) -> None:
     got = dt.grad(lambda v: dt.fori_loop(0, 3, lambda i, s: body(i, s, v), 0.0))(dt.dlarray([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(number(got), slope)
+
+
+@pytest.fixture
+def only_rolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise AssertionError("the loop ran step by step")
+
+    monkeypatch.setattr(dt.rolled, "_again", refuse)
+
+
+@pytest.mark.usefixtures("only_rolled")
+def test_an_index_may_be_computed() -> None:
+    v, m = dt.dlarray([1.0, 2.0, 3.0]), dt.dlarray(np.arange(12.0).reshape(3, 4))
+
+    def squares(v: Any) -> Any:
+        return dt.fori_loop(0, 3, lambda i, s: s + v[i] ** 2, 0.0)
+
+    def neighbours(v: Any) -> Any:
+        return dt.fori_loop(0, 2, lambda i, s: s + v[i] * v[i + 1] * v[-1 - i], 0.0)
+
+    def rows(m: Any) -> Any:
+        return dt.fori_loop(0, 3, lambda i, s: s + m[i, 1:3].sum() * m[0, i], 0.0)
+
+    def rows_in_python(m: Any) -> Any:
+        return sum(m[i, 1:3].sum() * m[0, i] for i in range(3))
+
+    np.testing.assert_array_equal(number(dt.grad(squares)(v)), [2.0, 4.0, 6.0])
+    np.testing.assert_array_equal(number(dt.hessian(squares)(v)), 2.0 * np.eye(3))
+    assert float(neighbours(v)) == 18.0
+    np.testing.assert_array_equal(number(dt.grad(neighbours)(v)), [6.0, 15.0, 6.0])
+    close(dt.grad(rows)(m), dt.grad(rows_in_python)(m), 1e-14)
+    with pytest.raises(dt.ShapeError, match="out of bounds"):
+        dt.fori_loop(0, 4, lambda i, s: s + v[i], 0.0)
+
+
+def collatz(n: Any) -> Any:
+    def body(s: Any) -> Any:
+        if s[0] % 2 == 0:
+            return s[0] / 2, s[1] + 1
+        return 3 * s[0] + 1, s[1] + 1
+
+    return dt.while_loop(lambda s: s[0] > 1 and s[1] < 1000, body, (n, 0))[1]
+
+
+@pytest.mark.usefixtures("only_rolled")
+def test_bodies_decide_in_each_step_and_lane() -> None:
+    def alternating(a: Any) -> Any:
+        return dt.fori_loop(0, 5, lambda i, s: s * a if i % 2 == 0 else s + a, 1.0)
+
+    def in_python(a: Any) -> Any:
+        s = 1.0
+        for i in range(5):
+            s = s * a if i % 2 == 0 else s + a
+        return s
+
+    for derivative in (lambda f: f, dt.grad, lambda f: dt.grad(dt.grad(f))):
+        close(number(derivative(alternating)(2.0)), number(derivative(in_python)(2.0)), 1e-14)
+    counts = {1.0: 0, 7.0: 16, 27.0: 111}
+    for n, count in counts.items():
+        assert float(collatz(n)) == count
+    runs = dt.sweep(lambda x, n: (x, collatz(n)), 0.0, iterations=1, over=dt.grid(n=np.array(list(counts))))
+    np.testing.assert_array_equal(number(runs.value), list(counts.values()))
+
+
+@pytest.mark.usefixtures("only_rolled")
+def test_a_way_that_is_not_taken_does_no_harm() -> None:
+    v = dt.dlarray([1.0, 2.0, 3.0])
+
+    def guarded(v: Any) -> Any:
+        return dt.fori_loop(0, 5, lambda i, s: s + v[i] ** 2 if i < 3 else s, 0.0)
+
+    def safe_log(a: Any) -> Any:
+        return dt.fori_loop(0, 3, lambda i, s: s + dnp.log(s) if s > 0 else s, a)
+
+    np.testing.assert_array_equal(number(dt.grad(guarded)(v)), [2.0, 4.0, 6.0])
+    assert float(dt.grad(safe_log)(-1.0)) == 1.0
+    _, flags = dt.scan(lambda c, x: (c, x > 1 if x > 0 else x < -1), 0.0, dt.dlarray([2.0, 0.5, -0.5, -2.0]))
+    np.testing.assert_array_equal(number(flags), [True, False, False, True])
+
+
+def test_errors_of_a_way_that_is_not_taken_are_none() -> None:
+    def body(i: Any, s: Any) -> Any:
+        if s > 10:
+            raise OverflowError("too large")
+        return s * 2
+
+    assert float(dt.fori_loop(0, 3, body, 1.0)) == 8.0
+    with pytest.raises(OverflowError, match="too large"):
+        dt.fori_loop(0, 9, body, 1.0)
 
 
 def test_rules_of_their_own_and_random_numbers_run_step_by_step() -> None:

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "dualtape/loop/rolled.hpp"
+#include "dualtape/program/select.hpp"
 #include "tests/program_testing.hpp"
 
 using namespace dualtape;
@@ -31,8 +32,7 @@ Reversal reverse(std::int64_t steps, std::int64_t places) {
     while (end - at > 1) {
       const std::int64_t free = places - kept.count();
       const std::int64_t target = at + (free > 0 ? loop::next_kept(end - at, free + 1) : end - at - 1);
-      REQUIRE(target > at);
-      REQUIRE(target < end);
+      if (target <= at || target >= end) throw TapeError("no progress");
       for (; at < target; ++at) ++times[static_cast<std::size_t>(at)], ++out.total;
       if (free > 0) keep(at);
     }
@@ -235,4 +235,30 @@ TEST_CASE("rolled: a loop in a program's file is the same loop") {
   for (const std::size_t size : {std::size_t{0}, std::size_t{20}, bytes.size() / 2, bytes.size() - 1}) {
     CHECK_THROWS_AS(Rolled::load(std::string_view(bytes).substr(0, size)), ShapeError);
   }
+}
+
+TEST_CASE("select_paths: decisions become choices") {
+  Build build;
+  const NodeId x = build.input(), y = build.input(), less = build.op(Op::less, {x, y});
+  build.branch(0, less, 1);
+  build.results({y, x});
+  build.branch(0, less, 0);
+  build.results({build.op(Op::add, {x, y}), x});
+  const auto selected = program::select_paths(build.graph());
+  REQUIRE(selected);
+  CHECK(text_of(*selected) == "%2 = less %0, %1; %3 = add %0, %1; %4 = where %2, %1, %3; return %4 %0");
+
+  Build half;  // a way that nobody knows
+  const NodeId a = half.input();
+  half.branch(0, half.op(Op::less, {a, a}), 1);
+  half.results({a});
+  CHECK(!program::select_paths(half.graph()));
+
+  Build shapes;  // results of different shapes
+  const NodeId b = shapes.input(), c = shapes.input(Dims{2}), test = shapes.op(Op::less, {b, b});
+  shapes.branch(0, test, 1);
+  shapes.results({b});
+  shapes.branch(0, test, 0);
+  shapes.results({c});
+  CHECK(!program::select_paths(shapes.graph()));
 }

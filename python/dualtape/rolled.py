@@ -5,9 +5,9 @@ The body is traced once, on the first state, whatever the number of steps, and t
 (cpp/dualtape/loop/rolled.hpp), with derivatives of both modes and any order. It works on values, under differentiation,
 in traced functions, and in the steps of `loop` and `sweep`, where each lane of a `while_loop` has its own count.
 
-A body that cannot be traced (it takes a number out of an array, decides on a value, draws random numbers or has a rule
-of `custom_vjp`) runs step by step in Python instead, with the same results and derivatives; then every step is on the
-tape, or in the program, by itself. Start reading at `scan`.
+A decision on a value is traced both ways, and results are chosen among them. A body that cannot be traced (it takes a
+number out of an array, draws random numbers or has a rule of `custom_vjp`) runs step by step in Python instead, with the
+same results and derivatives; then every step is on the tape, or in the program, by itself. Start reading at `scan`.
 """
 
 from __future__ import annotations
@@ -174,9 +174,10 @@ def scan(
 
     Notes
     -----
-    `f` is called once, to be traced. Reverse mode keeps some states on the way and computes the others again
-    (Griewank and Walther 2000): memory grows with the logarithm of the number of steps, and up to 1.2 million steps
-    are computed at most twice each. Derivatives of any order go through forward and reverse mode alike.
+    `f` is called once, to be traced, or once for each way through its decisions. Reverse mode keeps some states on the
+    way and computes the others again (Griewank and Walther 2000): memory grows with the logarithm of the number of
+    steps, and up to 1.2 million steps are computed at most twice each. Derivatives of any order go through forward and
+    reverse mode alike.
 
     Examples
     --------
