@@ -6,8 +6,8 @@ The body is traced once, on the first state, whatever the number of steps, and t
 in traced functions, and in the steps of `loop` and `sweep`, where each lane of a `while_loop` has its own count.
 
 A decision on a value is traced both ways, and results are chosen among them. A body that cannot be traced (it takes a
-number out of an array, draws random numbers or has a rule of `custom_vjp`) runs step by step in Python instead, with the
-same results and derivatives; then every step is on the tape, or in the program, by itself. Start reading at `scan`.
+number out of an array, draws random numbers or has a rule of `custom_vjp`) runs step by step in Python instead, with
+the same results and derivatives; then every step is on the tape, or in the program, by itself. Start at `scan`.
 """
 
 from __future__ import annotations
