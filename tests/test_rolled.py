@@ -343,6 +343,8 @@ def test_programs_keep_loops_rolled() -> None:
             close(got, want, 1e-12)
     assert len(str(program).splitlines()) < 20  # whatever the number of steps
     assert "rolled_pull" in str(program)
+    assert "while, " in str(program)
+    assert "12 steps, " in str(dt.trace(lambda x: dt.fori_loop(0, 12, lambda i, s: s * 2.0, x), 1.0))
     again = pickle.loads(pickle.dumps(program))
     assert float(again(5.0)[1]) == float(program(5.0)[1])
     second = dt.trace(dt.grad(dt.grad(root_by_newton)), 4.0)

@@ -251,6 +251,12 @@ std::string Rolled::save() const {
   return out;
 }
 
+std::string Rolled::text() const {
+  const std::size_t nodes = only_segment(parts_.step->graph()).nodes.size();
+  const std::string step = std::to_string(nodes) + (nodes == 1 ? " instruction a step" : " instructions a step");
+  return (is_while() ? "while" : std::to_string(parts_.length) + " steps") + ", " + step;
+}
+
 std::shared_ptr<const Rolled> Rolled::load(std::string_view bytes) {
   Parts parts;
   for (std::size_t* count : {&parts.carry, &parts.outside, &parts.entries, &parts.outputs}) {

@@ -179,6 +179,7 @@ class Rolled final : public tape::Payload {
   std::optional<Kept> take(std::span<const Array> operands) const;
 
   std::string save() const override;
+  std::string text() const override;
   static std::shared_ptr<const Rolled> load(std::string_view bytes);
 
  private:
