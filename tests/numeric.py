@@ -37,22 +37,24 @@ def central_difference(f: Callable[..., Any], args: tuple[Any, ...], tangents: t
     return (ahead - behind) / (2 * h)
 
 
-def check_derivatives(
-    f: Callable[..., Any],
-    *args: Any,
-    rtol: float = 1e-6,
-    atol: float = 1e-8,
-    second: bool = True,
-    seed: int = 0,
-) -> None:
-    """f forwards against central differences, backwards against forwards, and a Hessian product against
-    differences.
-    """
+def _drawn(args: tuple[Any, ...], seed: int) -> tuple[Any, Any, Any]:
+    """The arguments, random tangents, and where further numbers come from."""
     rng = RNG(seed)
     args = tuple(np.asarray(a, dtype=float) for a in args)
-    tangents = tuple(rng.normal(size=a.shape) for a in args)
-    out, tangent = dt.jvp(f, args, tangents)
+    return args, tuple(rng.normal(size=a.shape) for a in args), rng
+
+
+def check_forward(f: Callable[..., Any], *args: Any, rtol: float = 1e-6, atol: float = 1e-8, seed: int = 0) -> None:
+    """f forwards against central differences."""
+    args, tangents, _ = _drawn(args, seed)
+    tangent = dt.jvp(f, args, tangents)[1]
     np.testing.assert_allclose(value(tangent), central_difference(f, args, tangents), rtol=rtol, atol=atol)
+
+
+def check_reverse(f: Callable[..., Any], *args: Any, seed: int = 0) -> None:
+    """f backwards against forwards."""
+    args, tangents, rng = _drawn(args, seed)
+    out, tangent = dt.jvp(f, args, tangents)
     weights = rng.normal(size=out.shape)
     out_backwards, pull = dt.vjp(f, *args)
     np.testing.assert_array_equal(value(out_backwards), value(out))
@@ -60,8 +62,14 @@ def check_derivatives(
     assert [c.shape for c in cotangents] == [a.shape for a in args]
     inner = sum((c * t).sum() for c, t in zip(cotangents, tangents, strict=True))
     np.testing.assert_allclose(inner, (weights * value(tangent)).sum(), rtol=1e-10, atol=1e-12)
-    if not second:
-        return
+
+
+def check_second_order(
+    f: Callable[..., Any], *args: Any, rtol: float = 1e-6, atol: float = 1e-8, seed: int = 0
+) -> None:
+    """A Hessian product against differences of gradients, and both orders of passes against each other."""
+    args, tangents, rng = _drawn(args, seed)
+    weights = rng.normal(size=dt.vjp(f, *args)[0].shape)
 
     def loss(*xs: Any) -> Any:
         return (f(*xs) * weights).sum()
@@ -82,3 +90,20 @@ def check_derivatives(
 
     for product, twice in zip(over_tape, dt.grad(slope, argnums=numbers)(*args), strict=True):
         np.testing.assert_allclose(value(product), value(twice), rtol=1e-9, atol=1e-10)
+
+
+def check_derivatives(
+    f: Callable[..., Any],
+    *args: Any,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    second: bool = True,
+    seed: int = 0,
+) -> None:
+    """f forwards against central differences, backwards against forwards, and a Hessian product against
+    differences.
+    """
+    check_forward(f, *args, rtol=rtol, atol=atol, seed=seed)
+    check_reverse(f, *args, seed=seed)
+    if second:
+        check_second_order(f, *args, rtol=rtol, atol=atol, seed=seed)

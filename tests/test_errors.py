@@ -81,8 +81,8 @@ GRADIENTS: dict[str, Case] = {
     ),
     "of math.sin": (
         lambda: evaluate(lambda x: dt.dlgradient(math.sin(x), x)),
-        dt.GradientError,
-        r"must be a traced dlarray; a float was given",
+        dt.TraceError,
+        r"math\.sin: a value that is being differentiated was given.*use numpy\.sin",
     ),
     "of extracted data": (
         lambda: evaluate(lambda x: dt.dlgradient(dt.extractdata(x) ** 2, x)),
@@ -336,7 +336,7 @@ LEAVING: dict[str, Case] = {
     "a function without a rule": (
         lambda: evaluate(lambda x: np.linalg.eig(x), dt.dlarray(np.eye(2))),
         dt.TraceError,
-        r"numpy\.linalg\.eig\(2, 2\): dualtape has no derivative of this function.*custom_vjp",
+        r"numpy\.linalg\.eig\(2, 2\): its results are complex.*custom_vjp",
     ),
 }
 

@@ -136,6 +136,28 @@ def test_digits_is_the_same_every_time(tmp_path: Path) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_digits_with_batch_normalization_and_dropout(seed: str) -> None:
+    pytest.importorskip("sklearn")
+    done = run("digits_batchnorm.py", "--seed", seed)
+    assert done.returncode == 0, done.stderr
+    assert percentage(done.stdout, "Accuracy in the test") > 97
+
+
+def test_digits_with_batch_normalization_are_the_step_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dropout and batch normalization do inside the core is what they do outside."""
+    pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = runpy.run_path(str(EXAMPLES / "digits_batchnorm.py"))
+    rng = np.random.default_rng(0)
+    data = rng.uniform(size=(40, 64)), np.eye(10)[rng.integers(0, 10, 40)]
+    options = {"iterations": 4, "learn_rate": 0.01, "data": data, "batch_size": 16, "shuffle": 1, "seed": 3}
+    inside = dt.loop(example["step"], example["initial_state"](0), contract=False, **options)
+    outside = dt.loop(example["step"], example["initial_state"](0), compiled=False, **options)
+    for a, b in zip(dt.tree.flatten(inside.state)[0], dt.tree.flatten(outside.state)[0], strict=True):
+        np.testing.assert_array_equal(dt.extractdata(a), dt.extractdata(b))
+
+
 def test_digits_without_what_is_optional(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     out = tmp_path / "out"

@@ -30,7 +30,7 @@ def arrays(w: Any, learn_rate: Any) -> Any:
 
 
 def looped(step: Any, state: Any) -> Any:
-    return dt.loop(step, state, iterations=100, learn_rate=0.1)
+    return dt.loop(step, state, iterations=40, learn_rate=0.1)
 
 
 @machine_only
@@ -44,7 +44,9 @@ def test_a_step_on_numbers_is_machine_code() -> None:
 
 
 @machine_only
-def test_a_step_on_arrays_has_fused_instructions() -> None:
+def test_a_step_on_arrays_has_fused_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looped(arrays, np.ones(200)).execution.executor == "interpreter"  # it does not pay
+    monkeypatch.setenv("DUALTAPE_EXECUTOR", "machine")
     execution = looped(arrays, np.ones(200)).execution
     assert execution.executor == "fused"
     assert all("instructions" in name for name in execution.machine_code)
@@ -62,6 +64,21 @@ def test_programs_say_how_they_run() -> None:
         assert "sqrtsd" in scalars.disassembly()
     alone = dt.trace(lambda a, b: a @ b, np.ones((8, 8)), np.ones((8, 8)))
     assert (alone.executor, alone.disassembly()) == ("interpreter", "")
+
+
+@machine_only
+def test_large_programs_are_compiled_when_it_pays() -> None:
+    """Beyond 10,000 instructions not in the second call."""
+
+    def chain(x: Any) -> Any:
+        for _ in range(6000):
+            x = x * 1.0001 + dnp.sqrt(x)
+        return x
+
+    program = dt.trace(chain, 1.5)
+    assert program.memory["instructions"] > 10_000
+    assert len({float(program(1.5)) for _ in range(400)}) == 1  # the same bits before and after
+    assert program.executor == "machine"
 
 
 def test_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

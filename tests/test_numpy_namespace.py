@@ -138,6 +138,14 @@ def test_options_of_reductions() -> None:
         assert_same(ours(x, axis=1, initial=0.5, where=mask), theirs(x, axis=1, initial=0.5, where=mask))
         assert_same(ours(x[:, :0], axis=1, initial=0.5), theirs(x[:, :0], axis=1, initial=0.5))
     assert_same(dnp.sum(x, where=mask), np.sum(x, where=mask))
+    for whole in (np.arange(12).reshape(3, 4) - 5, np.arange(12).reshape(3, 4) % 2 == 0):
+        for name in ("sum", "prod", "nansum", "mean", "std", "any", "all"):
+            ours, theirs = getattr(dnp, name), getattr(np, name)
+            assert_same(ours(whole, axis=1, where=mask), theirs(whole, axis=1, where=mask))
+        for name in ("max", "min", "nanmax", "nanmin"):
+            ours, theirs = getattr(dnp, name), getattr(np, name)
+            one = whole.dtype.type(1)
+            assert_same(ours(whole, axis=1, where=mask, initial=one), theirs(whole, axis=1, where=mask, initial=one))
     assert_same(dnp.sum(x, dtype=np.float32), np.sum(x, dtype=np.float32), rtol=1e-6)
     assert_same(dnp.var(x, 0, ddof=1), np.var(x, 0, ddof=1))
     assert_same(dnp.std(x, 0, ddof=1), np.std(x, 0, ddof=1))

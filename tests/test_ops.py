@@ -8,6 +8,7 @@ libraries come, and what the words of the kink column mean in numbers.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def fused(a: Any, b: Any, c: Any) -> Any:
 
 REFERENCES: dict[str, Callable[..., Any]] = {
     "integer_power": np.power,
+    "power_complement": lambda a, b: 1 - np.power(a, b),
     "strong_multiply": lambda a, b: np.where(np.isnan(a * b) & ((a == 0) | (b == 0)), 0, a * b),
     "multiply_add": lambda a, b, c: fused(a, b, c),
     "strong_multiply_add": lambda a, b, c: np.where(
@@ -173,6 +175,19 @@ def test_python_numbers_keep_the_dtype(name: str) -> None:
     operands = sample(name, [(), (), (3,)] if name == "where" else [(3,), (), ()], np.float32)
     got = apply(name, *(dt.dlarray(x) if x.ndim else float(x) for x in operands))
     assert got.dtype == (bool if TABLE[name]["predicate"] else np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_complements_of_powers_are_those_of_powers(dtype: Any) -> None:
+    """Also where the power is lost beside 1 and is not computed."""
+    a = np.array([0.9, 0.999, 0.5, 0.0, -0.0, -0.5, 1.0, 1.5, np.nan, 1 - 2.0**-24], dtype)[:, None]
+    b = np.concatenate([np.arange(0.0, 50.0), np.geomspace(50.0, 1e9, 300), [np.inf, np.nan]]).astype(dtype)
+    want = dt.extractdata(1 - dt.dlarray(a) ** dt.dlarray(b))
+    got = dt.extractdata(apply("power_complement", dt.dlarray(a), dt.dlarray(b)))
+    np.testing.assert_array_equal(got, want, strict=True)
+    for i, j in itertools.product(range(len(a)), range(0, len(b), 7)):
+        one = apply("power_complement", dt.dlarray(a[i, 0]), dt.dlarray(b[j]))
+        np.testing.assert_array_equal(dt.extractdata(one), want[i, j])
 
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324]
@@ -374,6 +389,7 @@ KINKS: dict[str, list[tuple[tuple[float, ...], tuple[float | None, ...]]]] = {
     "power": [((0.0, 0.0), (0.0, None)), ((0.0, 2.0), (0.0, 0.0)), ((2.0, 0.0), (0.0, np.log(2.0)))],
     "float_power": [((0.0, 0.0), (0.0, None)), ((0.0, 2.0), (0.0, 0.0)), ((2.0, 0.0), (0.0, np.log(2.0)))],
     "integer_power": [((0.0, 0.0), (0.0, None)), ((3.0, 0.0), (0.0, None)), ((0.0, 1.0), (1.0, None))],
+    "power_complement": [((0.0, 0.0), (0.0, None)), ((0.0, 2.0), (0.0, 0.0)), ((2.0, 0.0), (0.0, -np.log(2.0)))],
     "strong_multiply": [((0.0, 5.0), (5.0, 0.0))],
     "strong_multiply_add": [((0.0, 5.0, 1.0), (5.0, 0.0, 1.0))],
     "logaddexp": [((INF, INF), (0.5, 0.5)), ((-INF, -INF), (0.5, 0.5)), ((1.0, 1.0), (0.5, 0.5))],

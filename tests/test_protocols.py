@@ -80,10 +80,6 @@ def test_methods_of_ufuncs() -> None:
         np.sin(d, where=x > 1)
     np.testing.assert_allclose(value(np.multiply.accumulate(d, 1)), np.multiply.accumulate(x, 1))
     check_derivatives(lambda x: np.multiply.accumulate(x), x)
-    for call in (lambda x: np.subtract.accumulate(x), lambda x: np.add.reduceat(x, [0, 1])):
-        assert isinstance(call(d[0]), np.ndarray)
-        with pytest.raises(dt.TraceError, match=r"numpy\.(subtract|add)\.\w+\(2,\): dualtape has no derivative"):
-            tracked(call)
     with pytest.raises(TypeError, match="out="):
         np.add(x, d, out=x)
     with pytest.raises(TypeError, match="out="):
@@ -98,13 +94,13 @@ def test_functions_that_dualtape_lacks_work_on_constants_only() -> None:
     for function in (
         np.linalg.eigvals,
         np.spacing,
-        np.unwrap,
+        lambda x: np.trim_zeros(x[0]),
         lambda x: np.histogram(x, bins=3),
         lambda x: np.fft.rfft(x),
     ):
-        with pytest.raises(dt.TraceError, match=r"has no derivative of this function.*extractdata"):
+        with pytest.raises(dt.TraceError, match=r"(has no derivative of this function|are complex).*extractdata"):
             tracked(function, numbers(3, 3))
-        with pytest.raises(dt.TraceError, match="has no derivative"):
+        with pytest.raises(dt.TraceError, match=r"has no derivative|are complex"):
             dt.jvp(function, (numbers(3, 3),), (numbers(3, 3),))
     # Cut off on purpose, it goes.
     assert tracked(lambda x: np.linalg.det(dt.extractdata(x)), numbers(3, 3)) == np.linalg.det(numbers(3, 3))
@@ -248,6 +244,8 @@ def test_repr_and_format() -> None:
     assert "dual" in seen[0]
     assert str(dt.dlarray([1.0, 2.0])) == "[1. 2.]"
     assert f"{dt.dlarray(3.14159):.2f} {dt.dlarray([2.0]):6.1f} {dt.dlarray(2.0)}" == "3.14    2.0 2.0"
+    assert tracked(np.array2string) == tracked(np.array_str) == "[1. 2.]"
+    assert np.can_cast(dt.dlarray([1.0]).dtype, np.float64)
     with pytest.raises(dt.ShapeError, match="one element"):
         format(dt.dlarray([1.0, 2.0]), ".2f")
 
@@ -270,6 +268,101 @@ def test_iteration_len_in_and_truth() -> None:
     with pytest.raises(dt.ShapeError, match=r"\.any\(\) or \.all\(\)"):
         bool(d)
     check_derivatives(lambda x: sum(row[0] * row[1] for row in x), numbers(3, 2))
+
+
+def test_pythons_own_functions_of_sequences() -> None:
+    x = numbers(4)
+    d = dt.dlarray(x)
+    assert float(sum(d)) == sum(x)
+    assert (float(max(d)), float(min(d))) == (max(x), min(x))
+    assert [float(v) for v in sorted(d)] == sorted(x)
+    assert [float(v) for v in reversed(d)] == list(reversed(x))
+    assert float(round(d[0], 2)) == round(x[0], 2)
+    for f in (lambda x: sum(x) * max(x) - min(x), lambda x: sorted(x)[1] * 2.0):
+        check_derivatives(f, x)
+        program = dt.trace(f, x)
+        np.testing.assert_allclose(value(program(x[::-1].copy())), value(f(dt.dlarray(x[::-1].copy()))), rtol=1e-15)
+    grid = dt.dlarray([[1.0, 2.0], [3.0, 4.0]])
+    assert 3.0 in grid
+    assert 5.0 not in grid
+    assert [1.0, 7.0] in grid  # (as in NumPy: any element is equal)
+    assert None not in grid
+
+
+METHODS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("flatten", (), {}),
+    ("flatten", ("F",), {}),
+    ("dot", (numbers(4),), {}),
+    ("clip", (0.5, 1.5), {}),
+    ("clip", (), {"max": 1.0}),
+    ("round", (1,), {}),
+    ("cumprod", (1,), {}),
+    ("diagonal", (1,), {}),
+    ("trace", (), {}),
+    ("repeat", (2,), {"axis": 0}),
+    ("conj", (), {}),
+    ("nonzero", (), {}),
+    ("argpartition", (3,), {"axis": None}),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "kwargs"), METHODS, ids=lambda x: str(x))
+def test_methods_of_ndarray(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    x = numbers(3, 4)
+    got, want = getattr(dt.dlarray(x), name)(*args, **kwargs), getattr(x, name)(*args, **kwargs)
+    if name == "argpartition":
+        got, want = x.ravel()[value(got)[:4]].max(), x.ravel()[want[:4]].max()
+    np.testing.assert_allclose([value(g) for g in got] if isinstance(got, tuple) else value(got), want)
+
+
+def test_methods_that_assign_and_parts_of_complex_numbers() -> None:
+    x = numbers(3, 4)
+    d = dt.dlarray(x)
+    assert d.real is d
+    np.testing.assert_array_equal(value(d.imag), np.zeros((3, 4)))
+    flat = d.flatten()
+    flat[0] = 9.0
+    assert float(d[0, 0]) == x[0, 0]
+    d.sort(axis=0)
+    np.testing.assert_array_equal(value(d), np.sort(x, axis=0))
+    d.fill(2.0)
+    assert value(d).tolist() == [[2.0] * 4] * 3
+
+
+def filled(x: Any, array: Any = None) -> Any:
+    array = np.zeros(3) if array is None else array
+    for i in range(2):
+        array[i + 1] = x[i] * x[i]
+    return array.sum()
+
+
+def noted(x: Any) -> Any:
+    seen = np.zeros(2)
+    for i in range(2):
+        seen[i] = float(x[i])
+    assert seen.tolist() == [0.5, 1.5]
+    return x.sum()
+
+
+def test_arrays_of_scalars_fail_loudly_or_keep_the_derivative() -> None:
+    x = np.array([0.5, 1.5])
+    for run in (lambda f: dt.grad(f)(x), lambda f: dt.jvp(f, (x,), (x,)), lambda f: dt.trace(f, x)):
+        for make in (np.array, np.asarray, np.array):
+            with pytest.raises(dt.TraceError, match=r"extractdata|frozen"):
+                run(lambda x, make=make: make([x[0], 2.0, x[1]]).sum())
+        with pytest.raises(dt.TraceError):
+            run(lambda x: np.array([[x[0], 0.0], [0.0, x[1]]]).sum())
+        with pytest.raises(dt.TraceError):
+            run(lambda x: np.add(np.zeros(2), [x[0], 1.0]))
+    for keep in (dt.numpy.array, np.stack):
+        check_derivatives(lambda x, keep=keep: keep([x[0] * x[1], dt.numpy.asarray(2.0), x[1]]), x)
+    # An ndarray cannot take the value in, either.
+    with pytest.raises(ValueError, match="array element") as caught:  # (as NumPy words it)
+        dt.grad(filled)(x)
+    assert isinstance(caught.value.__cause__, dt.TraceError)
+    assert "dualtape.numpy.zeros" in str(caught.value.__cause__)
+    check_derivatives(lambda x: filled(x, dt.numpy.zeros(3)), x)
+    assert value(dt.grad(noted)(x)).tolist() == [1.0, 1.0]
 
 
 def test_numbers_of_python() -> None:

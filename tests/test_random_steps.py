@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from moves import SHAPES, SMOOTH, TABLE, Move, broadcasts, moves, perform, programs, run_moves
@@ -39,6 +40,14 @@ def configured(ci: int, nightly: int) -> Any:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def at_once() -> Iterator[None]:
+    """Machine code even where it does not pay; in plain Python there is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUALTAPE_EXECUTOR", "machine")
+        yield
 
 
 # ---- comparing --------------------------------------------------------------------------------------------------

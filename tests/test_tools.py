@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from numpy_ways import A, Case
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -86,6 +88,22 @@ def test_an_import_cycle_is_found(house: Path) -> None:
     (house / "python/dualtape/tree.py").write_text("import os\nfrom . import _late\n", encoding="utf-8")
     problems = list(layers.check_python(house))
     assert problems == ["python/dualtape/_late.py:1: import cycle dualtape.tree -> dualtape._late -> dualtape.tree"]
+
+
+def test_the_page_of_numpys_functions_tells_what_comes_of_calls() -> None:
+    doc = load("numpy_doc")
+    vector = (A((3,)),)
+    lying = Case("sin", vector, made=lambda xp, x: xp.sin(x) if xp is np else xp.cos(x))
+    with pytest.raises(AssertionError):
+        doc.outcome(lying, "value")
+    cases = [Case("sin", vector), Case("argmax", vector), Case("nonzero", vector, refused=("traced", "in lanes"))]
+    refused = "`TraceError`: needs the numbers"
+    assert dict(doc.rows(cases)) == {
+        "sin": ("yes",) * 6,
+        "argmax": ("yes", *("constant",) * 3, "yes", "yes"),
+        "nonzero": ("yes", *("constant",) * 3, refused, refused),
+    }
+    assert "| `sin` | yes | yes | yes | yes | yes | yes |" in doc.table(cases)
 
 
 def test_import_time_prints_a_figure() -> None:

@@ -24,6 +24,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 RULES = "cpp/dualtape/ops/ops.def"
 X86 = "cpp/dualtape/machine/x86.cpp"
+LINES = "cpp/dualtape/machine/x86_lines.hpp"
+VALUES = "cpp/dualtape/machine/x86_values.hpp"
 ALLOCATION = "cpp/dualtape/machine/allocation.hpp"
 
 
@@ -74,7 +76,7 @@ GROUPS = {
         [
             Mutation(
                 "a swapped operand: select takes the other one",
-                X86,
+                LINES,
                 "body_.single ? vblendmps(d | k, z, y) : vblendmpd(d | k, z, y);",
                 "body_.single ? vblendmps(d | k, z, z) : vblendmpd(d | k, z, z);",
             ),
@@ -92,7 +94,7 @@ GROUPS = {
             ),
             Mutation(
                 "a wrong offset: vectors that are spilled overlap",
-                X86,
+                VALUES,
                 "return ptr[rsp + (slot + 1) * vector_bytes()];",
                 "return ptr[rsp + vector_bytes() + slot * item()];",
             ),
@@ -110,7 +112,7 @@ GROUPS = {
             ),
             Mutation(
                 "a register that is in use: the strong product's repair in rows",
-                X86,
+                LINES,
                 "        for (const Xmm& factor : {x, y}) {",
                 "        mov(rbx, 0);\n        for (const Xmm& factor : {x, y}) {",
             ),

@@ -56,6 +56,10 @@ PARAMETERS = {
 }
 ATTRIBUTES = {  # of dlarray and Dual
     "T": "dlarray",
+    "mT": "dlarray",
+    "real": "dlarray",
+    "imag": "dlarray",
+    "device": "str",
     "dims": "str",
     "dtype": "np.dtype[Any]",
     "itemsize": "int",
@@ -70,6 +74,7 @@ RETURNS = {
     "labels": "list[str]",  # of methods and functions, where it is not a dlarray (or, for a Dual, a Dual)
     "__array__": "NDArray[Any]",
     "__array_function__": "Any",
+    "__array_namespace__": "Any",
     "__array_ufunc__": "Any",
     "__call__": "Any",
     "__init__": "None",
@@ -87,6 +92,9 @@ RETURNS = {
     "__len__": "int",
     "__rdivmod__": "tuple[dlarray, dlarray]",
     "__reduce__": "tuple[Any, ...]",
+    "fill": "None",
+    "nonzero": "tuple[dlarray, ...]",
+    "sort": "None",
     "__repr__": "str",
     "__setitem__": "None",
     "__str__": "str",
@@ -138,10 +146,10 @@ def signature(value: Any, name: str) -> str | None:
     parts: list[str] = []
     for i, p in enumerate(parameters):
         before = parameters[i - 1].kind if i else None
-        if p.kind is p.KEYWORD_ONLY and before not in (p.KEYWORD_ONLY, p.VAR_POSITIONAL):
-            parts.append("*")
         if before is p.POSITIONAL_ONLY and p.kind is not p.POSITIONAL_ONLY:
             parts.append("/")
+        if p.kind is p.KEYWORD_ONLY and before not in (p.KEYWORD_ONLY, p.VAR_POSITIONAL):
+            parts.append("*")
         parts.append(parameter(p, name))
     if parameters and parameters[-1].kind is inspect.Parameter.POSITIONAL_ONLY:
         parts.append("/")

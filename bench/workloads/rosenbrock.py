@@ -35,17 +35,17 @@ def scalar_loss(*x: Any) -> Any:
     return total
 
 
-def inputs() -> tuple[Array, Array]:
+def inputs(n: int) -> tuple[Array, Array]:
     """Return a point and a direction."""
     rng = np.random.default_rng(1960)
-    return rng.uniform(-1.5, 1.5, N), rng.standard_normal(N)
+    return rng.uniform(-1.5, 1.5, n), rng.standard_normal(n)
 
 
-def derivatives_by_hand() -> tuple[float, Array, Array]:
+def derivatives_by_hand(n: int) -> tuple[float, Array, Array]:
     """Return value, gradient and Hessian by plain loops over the textbook's formulas."""
-    x = inputs()[0]
-    value, gradient, hessian = 0.0, np.zeros(N), np.zeros((N, N))
-    for i in range(N - 1):
+    x = inputs(n)[0]
+    value, gradient, hessian = 0.0, np.zeros(n), np.zeros((n, n))
+    for i in range(n - 1):
         a, b = float(x[i]), float(x[i + 1])
         value += 100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2
         gradient[i] += -400.0 * a * (b - a * a) - 2.0 * (1.0 - a)
@@ -56,23 +56,37 @@ def derivatives_by_hand() -> tuple[float, Array, Array]:
     return value, gradient, hessian
 
 
-# Each of the following takes the mode and returns what to run: "forward" gives (f, f' v), "reverse" (f,
-# gradient), "hessian" the matrix.
-Builder = Callable[[str], Callable[[], Answer]]
+# Each of the following takes the mode and the dimensions and returns what to run: "forward" gives (f, f' v),
+# "reverse" (f, gradient), "hessian" the matrix.
+Builder = Callable[[str, int], Callable[[], Answer]]
 
 
-def dualtape(mode: str) -> Callable[[], Answer]:
+def dualtape(mode: str, n: int) -> Callable[[], Answer]:
     import dualtape as dt
 
-    x, v = (dt.dlarray(a) for a in inputs())
+    x, v = (dt.dlarray(a) for a in inputs(n))
     forward: Callable[[], Answer] = lambda: dt.jvp(loss, (x,), (v,))  # noqa: E731
     reverse = dt.value_and_grad(loss)
     hessian = dt.hessian(loss)
     return {"forward": forward, "reverse": lambda: reverse(x), "hessian": lambda: hessian(x)}[mode]
 
 
-def pure_python(mode: str) -> Callable[[], Answer]:
-    x, v = (a.tolist() for a in inputs())
+def dualtape_program(mode: str, n: int) -> Callable[[], Answer]:
+    import dualtape as dt
+
+    x, v = inputs(n)
+    derivative: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
+        "forward": (lambda x, v: dt.jvp(loss, (x,), (v,)), (x, v)),
+        "reverse": (dt.value_and_grad(loss), (x,)),
+        "hessian": (dt.hessian(loss), (x,)),
+    }
+    function, arguments = derivative[mode]
+    program = dt.trace(function, *arguments)
+    return lambda: program(*arguments)
+
+
+def pure_python(mode: str, n: int) -> Callable[[], Answer]:
+    x, v = (a.tolist() for a in inputs(n))
     reverse = tape.value_and_grad(scalar_loss)
     hessian = tape.hessian(scalar_loss)
     return {
@@ -82,14 +96,14 @@ def pure_python(mode: str) -> Callable[[], Answer]:
     }[mode]
 
 
-def numpy_by_hand(mode: str) -> Callable[[], Answer]:
-    x, v = inputs()
+def numpy_by_hand(mode: str, n: int) -> Callable[[], Answer]:
+    x, v = inputs(n)
 
     def reverse() -> Answer:
         a = x[:-1]
         off = x[1:] - a * a
         rest = 1.0 - a
-        gradient = np.zeros(N)
+        gradient = np.zeros(n)
         gradient[1:] = 200.0 * off
         gradient[:-1] -= 400.0 * a * off + 2.0 * rest
         return 100.0 * (off @ off) + rest @ rest, gradient
@@ -103,23 +117,23 @@ def numpy_by_hand(mode: str) -> Callable[[], Answer]:
 
     def hessian() -> Answer:
         a = x[:-1]
-        matrix = np.zeros((N, N))
-        diagonal = np.zeros(N)
+        matrix = np.zeros((n, n))
+        diagonal = np.zeros(n)
         diagonal[:-1] = 1200.0 * a * a - 400.0 * x[1:] + 2.0
         diagonal[1:] += 200.0
         flat = matrix.ravel()
-        flat[:: N + 1] = diagonal
-        flat[1 :: N + 1] = flat[N :: N + 1] = -400.0 * a
+        flat[:: n + 1] = diagonal
+        flat[1 :: n + 1] = flat[n :: n + 1] = -400.0 * a
         return matrix
 
     return {"forward": forward, "reverse": reverse, "hessian": hessian}[mode]
 
 
-def torch(mode: str) -> Callable[[], Answer]:
+def torch(mode: str, n: int) -> Callable[[], Answer]:
     import torch
 
     torch.set_num_threads(1)
-    x, v = (torch.tensor(a) for a in inputs())
+    x, v = (torch.tensor(a) for a in inputs(n))
 
     def reverse() -> Answer:
         point = x.detach().requires_grad_()
@@ -134,10 +148,10 @@ def torch(mode: str) -> Callable[[], Answer]:
     return {"forward": forward, "reverse": reverse, "hessian": lambda: hessian(x).numpy()}[mode]
 
 
-def jax(mode: str) -> Callable[[], Answer]:
+def jax(mode: str, n: int) -> Callable[[], Answer]:
     import jax
 
-    x, v = (jax.numpy.asarray(a) for a in inputs())
+    x, v = (jax.numpy.asarray(a) for a in inputs(n))
     compiled = jax.jit(
         {
             "forward": lambda x, v: jax.jvp(loss, (x,), (v,)),
@@ -148,14 +162,14 @@ def jax(mode: str) -> Callable[[], Answer]:
     return lambda: jax.block_until_ready(compiled(x, v))
 
 
-def autograd(mode: str) -> Callable[[], Answer]:
+def autograd(mode: str, n: int) -> Callable[[], Answer]:
     import autograd
     from autograd.numpy import sum as total
 
     def loss_(x: Any) -> Any:
         return total(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
-    x, v = inputs()
+    x, v = inputs(n)
     reverse = autograd.value_and_grad(loss_)
     hessian = autograd.hessian(loss_)
 
@@ -166,28 +180,49 @@ def autograd(mode: str) -> Callable[[], Answer]:
     return {"forward": forward, "reverse": lambda: reverse(x), "hessian": lambda: hessian(x)}[mode]
 
 
-def casadi(mode: str) -> Callable[[], Answer]:
+def _casadi(mode: str, n: int) -> Any:
     import casadi
 
-    x, v = inputs()
-    point, direction = casadi.SX.sym("x", N), casadi.SX.sym("v", N)
+    point, direction = casadi.SX.sym("x", n), casadi.SX.sym("v", n)
     y = casadi.sum1(100.0 * (point[1:] - point[:-1] ** 2) ** 2 + (1.0 - point[:-1]) ** 2)
     outputs = {
         "forward": [y, casadi.jtimes(y, point, direction)],
         "reverse": [y, casadi.gradient(y, point)],
         "hessian": [casadi.densify(casadi.hessian(y, point)[0])],
     }[mode]
-    call = casadi.Function("derivative", [point, direction], outputs)
+    return casadi.Function("derivative", [point, direction], outputs)
+
+
+def casadi(mode: str, n: int) -> Callable[[], Answer]:
+    x, v = inputs(n)
+    call = _casadi(mode, n)
     if mode == "hessian":
         return lambda: call(x, v).full()
     return lambda: [part.full() for part in call(x, v)]
 
 
-def xad(mode: str) -> Callable[[], Answer]:
+def casadi_bound(mode: str, n: int) -> Callable[[], Answer]:
+    derivative = _casadi(mode, n)
+    buffer, call = derivative.buffer()
+    arguments = inputs(n)
+    results = [np.zeros(1), np.zeros(1 if mode == "forward" else n)] if mode != "hessian" else [np.zeros((n, n))]
+    for i, argument in enumerate(arguments):
+        buffer.set_arg(i, memoryview(argument))
+    for i, result in enumerate(results):
+        buffer.set_res(i, memoryview(result))
+
+    def run(_: object = (derivative, buffer, arguments)) -> Answer:
+        call()
+        return results[0] if mode == "hessian" else (results[0][0], results[1])
+
+    return run
+
+
+def xad(mode: str, n: int) -> Callable[[], Answer]:
     import xad.adj_1st as adjoint
     import xad.fwd_1st as tangent
 
-    x, v = (a.tolist() for a in inputs())
+    x, v = (a.tolist() for a in inputs(n))
 
     def forward() -> Answer:
         point = [tangent.Real(a) for a in x]
@@ -210,11 +245,11 @@ def xad(mode: str) -> Callable[[], Answer]:
     return {"forward": forward, "reverse": reverse}[mode]
 
 
-def native(mode: str) -> Callable[[], Answer]:
-    x, v = inputs()
-    result = np.zeros({"forward": 2, "reverse": N + 1, "hessian": N * N}[mode])
+def native(mode: str, n: int) -> Callable[[], Answer]:
+    x, v = inputs(n)
+    result = np.zeros({"forward": 2, "reverse": n + 1, "hessian": n * n}[mode])
     call = function("rosenbrock", mode, int64, doubles, doubles, doubles)
-    arguments = N, pointer(x), pointer(v), pointer(result)
+    arguments = n, pointer(x), pointer(v), pointer(result)
 
     def run(_: object = (x, v)) -> Answer:
         call(*arguments)
@@ -224,30 +259,36 @@ def native(mode: str) -> Callable[[], Answer]:
 
 
 def cases(quick: bool) -> list[Case]:
-    """Three cases, small enough to be the same in a quick run."""
-    value, gradient, hessian = derivatives_by_hand()
+    """All modes in 50 dimensions, and the gradient in 1,000."""
+    return [_case(mode, N) for mode in ("forward", "reverse", "hessian")] + [_case("reverse", 1000)]
+
+
+def _case(mode: str, n: int) -> Case:
+    def competitor(name: str, build: Builder, how: str = "eager", ours: bool = False) -> Competitor:
+        return Competitor(name, lambda: build(mode, n), how, ours)
+
+    value, gradient, hessian = derivatives_by_hand(n)
     right = {
-        "forward": (value, float(gradient @ inputs()[1])),
+        "forward": (value, float(gradient @ inputs(n)[1])),
         "reverse": (value, gradient),
         "hessian": hessian,
-    }
-    return [_case(mode, right[mode]) for mode in right]
-
-
-def _case(mode: str, right: Answer) -> Case:
-    def competitor(name: str, build: Builder, how: str = "eager", ours: bool = False) -> Competitor:
-        return Competitor(name, lambda: build(mode), how, ours)
-
+    }[mode]
     everyone = [
         competitor("dualtape", dualtape, ours=True),
+        competitor("dualtape, program", dualtape_program, "compiled", ours=True),
         competitor("NumPy", numpy_by_hand, "by hand"),
-        competitor("Python reference", pure_python, "pure Python"),
         competitor("PyTorch", torch),
-        competitor("autograd", autograd),
         competitor("JAX jit", jax, "compiled"),
         competitor("CasADi", casadi, "compiled"),
+        competitor("CasADi, bound buffers", casadi_bound, "compiled"),
         competitor("C++", native, "by hand"),
     ]
-    if mode != "hessian":  # XAD's binding is of first order
-        everyone.insert(5, competitor("XAD", xad))
-    return Case(f"Rosenbrock {mode}", 1, "call", lambda: right, everyone, rtol=1e-11, atol=1e-10, featured=True)
+    if n == N:
+        everyone[3:3] = [
+            competitor("Python reference", pure_python, "pure Python"),
+            competitor("autograd", autograd),
+        ]
+        if mode != "hessian":  # XAD's binding is of first order
+            everyone.insert(6, competitor("XAD", xad))
+    name = f"Rosenbrock {mode}" + (f" in {n:,} dimensions" if n != N else "")
+    return Case(name, 1, "call", lambda: right, everyone, rtol=1e-11, atol=1e-10, featured=n == N)

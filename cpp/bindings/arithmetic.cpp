@@ -12,6 +12,7 @@
 #include "dualtape/base/error.hpp"
 #include "dualtape/ops/rules.hpp"
 #include "dualtape/tape/apply.hpp"
+#include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/recorder.hpp"
 
 namespace dualtape::bindings {
@@ -146,6 +147,9 @@ PyObject* to_float(PyObject* self) {
     const Array& value = var_of(self).value();
     require_one("float", value);
     refuse_recorded("float", value);
+    // A number may leave, for a look at it; functions of `math`, which would go on to compute with it, are refused.
+    if (var_of(self).is_dual() || tape::Tape::of(var_of(self)))
+      Ref(checked(PyObject_CallNoArgs(package_attribute("dualtape._leaving", "refuse"))));
     return PyFloat_FromDouble(value.item());
   });
 }
@@ -233,6 +237,20 @@ PyObject* apply_numpy(const char* ufunc, std::span<const Var> operands, PyObject
   return make_dlarray(Var(array_from(ufunc, result.get())));
 }
 
+/// Integers of a program are computed with as float64, which holds them exactly up to 2**53. NumPy says which dtype the
+/// result has.
+PyObject* apply_to_recorded_integers(Op op, std::span<const Var> operands) {
+  std::vector<Var> as_floats, ones;
+  for (const Var& x : operands) {
+    as_floats.push_back(tape::cast(x, DType::f64));
+    ones.emplace_back(Array::full(is_float(x.dtype()) ? DType::i64 : x.dtype(), Dims{1}, 1.0));
+  }
+  constexpr bool weak[3] = {};
+  PyObject* const nothing[3] = {};
+  Ref sample(apply_numpy(ops::info(op).numpy_name.data(), ones, nothing, std::span<const bool>(weak, ones.size())));
+  return make_dlarray(tape::cast(tape::apply(op, as_floats), var_of(checked(sample.get())).dtype()));
+}
+
 PyObject* bitwise(const char* ufunc, PyObject* left, PyObject* right) {
   return guarded([&]() -> PyObject* {
     PyObject* objects[] = {left, right};
@@ -240,6 +258,7 @@ PyObject* bitwise(const char* ufunc, PyObject* left, PyObject* right) {
     std::vector<Var> operands;
     for (int i = 0; i < (right ? 2 : 1); ++i) {
       operands.push_back(operand(ufunc, objects[i], &weak[i]));
+      if (PyBool_Check(objects[i])) operands[i] = Var(Array::full(DType::boolean, {}, objects[i] == Py_True));
       const bool integer = weak[i] && PyLong_Check(objects[i]);  // bools included
       if (is_float(operands.back().dtype()) && !integer) {
         throw DTypeError(std::string(ufunc) +
@@ -251,7 +270,7 @@ PyObject* bitwise(const char* ufunc, PyObject* left, PyObject* right) {
     const auto is_bool = [](const Var& v) { return v.dtype() == DType::boolean; };
     if (std::any_of(operands.begin(), operands.end(), traced) &&
         std::all_of(operands.begin(), operands.end(), is_bool)) {
-      return make_dlarray(tape::apply(*logical(ufunc), operands));
+      if (const auto op = logical(ufunc)) return make_dlarray(tape::apply(*op, operands));
     }
     return apply_numpy(ufunc, operands, objects, std::span<const bool>(weak, operands.size()));
   });
@@ -298,9 +317,15 @@ PyObject* apply_op(Op op, PyObject* const* objects, std::size_t count, bool may_
     any_strong = true;
     any_float = any_float || is_float(operands[i].dtype());
   }
-  if (any_strong && !any_float && !info.predicate && !info.numpy_name.empty() && op != Op::where) {
-    return apply_numpy(info.numpy_name.data(), std::span<const Var>(operands.data(), count), objects,
-                       std::span<const bool>(weak, count));
+  if (any_strong && !any_float && !info.numpy_name.empty()) {
+    const bool recorded =
+        std::any_of(operands.begin(), operands.begin() + count, [](const Var& v) { return tape::is_recorded(v); });
+    if (recorded && !info.predicate && op != Op::where) {
+      return apply_to_recorded_integers(op, std::span<const Var>(operands.data(), count));
+    }
+    if (!recorded && (!info.predicate || strong != DType::boolean))
+      return apply_numpy(info.numpy_name.data(), std::span<const Var>(operands.data(), count), objects,
+                         std::span<const bool>(weak, count));
   }
   const DType target = is_float(strong) ? strong : DType::f64;
   for (std::size_t i = 0; i < count; ++i) {
@@ -371,6 +396,8 @@ void add_arithmetic_slots(std::vector<PyType_Slot>& slots) {
       {Py_nb_and, reinterpret_cast<void*>(+[](PyObject* a, PyObject* b) { return bitwise("bitwise_and", a, b); })},
       {Py_nb_or, reinterpret_cast<void*>(+[](PyObject* a, PyObject* b) { return bitwise("bitwise_or", a, b); })},
       {Py_nb_xor, reinterpret_cast<void*>(+[](PyObject* a, PyObject* b) { return bitwise("bitwise_xor", a, b); })},
+      {Py_nb_lshift, reinterpret_cast<void*>(+[](PyObject* a, PyObject* b) { return bitwise("left_shift", a, b); })},
+      {Py_nb_rshift, reinterpret_cast<void*>(+[](PyObject* a, PyObject* b) { return bitwise("right_shift", a, b); })},
       {Py_nb_bool, reinterpret_cast<void*>(truth)},
       {Py_nb_float, reinterpret_cast<void*>(to_float)},
       {Py_nb_int, reinterpret_cast<void*>(to_int)},

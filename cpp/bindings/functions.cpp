@@ -13,6 +13,7 @@
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 
 namespace dualtape::bindings {
 namespace {
@@ -142,6 +143,13 @@ PyObject* matmul(PyObject* left, PyObject* right, bool may_decline) {
   const Var a = operand("matmul", left, nullptr, decline), b = operand("matmul", right, nullptr, decline);
   if (foreign) Py_RETURN_NOTIMPLEMENTED;
   const DType both = array::promote(a.dtype(), b.dtype()), dtype = array::is_float(both) ? both : DType::f64;
+  if (!array::is_float(both) && !tape::is_recorded(a) && !tape::is_recorded(b)) {
+    // Integers among themselves are NumPy's business.
+    Ref x(checked(to_numpy(a.value(), false))), y(checked(to_numpy(b.value(), false)));
+    PyObject* operands[] = {x.get(), y.get()};
+    Ref product(checked(PyObject_Vectorcall(numpy_attribute("matmul"), operands, 2, nullptr)));
+    return make_dlarray(Var(array_from("matmul", product.get())));
+  }
   return make_dlarray(tape::matmul(tape::cast(a, dtype), tape::cast(b, dtype)));
 }
 

@@ -11,6 +11,7 @@
 #include "bindings/slots.hpp"
 #include "dualtape/array/gather.hpp"
 #include "dualtape/base/error.hpp"
+#include "dualtape/tape/apply.hpp"
 #include "dualtape/tape/functions.hpp"
 #include "dualtape/tape/recorder.hpp"
 
@@ -144,6 +145,27 @@ Ref key_for_numpy(PyObject* key) {
   return out;
 }
 
+/// Whether the key has an array of places (int64) or a mask (boolean) that the program being traced computes anew. (A
+/// single place becomes a guard instead.)
+bool has_recorded(PyObject* key, DType dtype) {
+  const auto is_one = [&](PyObject* item) {
+    if (!is_dlarray(item)) return false;
+    const Array& value = var_of(item).value();
+    return value.dtype() == dtype && value.ndim() > 0 && tape::is_recorded(value);
+  };
+  if (!PyTuple_Check(key)) return is_one(key);
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); ++i) {
+    if (is_one(PyTuple_GET_ITEM(key, i))) return true;
+  }
+  return false;
+}
+
+[[noreturn]] void refuse_trace(std::string text) {
+  text += user_location() + ".";
+  tape::Recorder::current()->note_refusal(text);
+  throw TraceError(text);
+}
+
 /// For every element of the result the place in the flat array that it comes from.
 Array positions(const Var& x, PyObject* key) {
   Array order = Array::empty(DType::i64, x.shape());
@@ -170,7 +192,7 @@ bool axis_index(const Var& x, const Key& key, Array& out) {
     index_error("index: only integers, slices, Ellipsis, None and integer or boolean arrays can be indices.");
   if (out.ndim() != 1) return false;
   const std::int64_t extent = x.shape()[static_cast<std::size_t>(key.advanced_axis)];
-  if (out.size() != extent) {
+  if (out.size() != extent && out.size() != 0) {  // (as in NumPy, a mask of nothing chooses nothing)
     index_error("index: the mask has " + std::to_string(out.size()) + " elements, axis " +
                 std::to_string(key.advanced_axis) + " has " + std::to_string(extent) + ".");
   }
@@ -285,6 +307,19 @@ PyObject* get_item(PyObject* self, PyObject* key) {
       extras_of(as_dlarray(out)).labels = labels_object(parsed.labels);
       return out;
     }
+    if (has_recorded(key, DType::boolean)) {
+      refuse_trace(
+          "index" + to_string(x.shape()) +
+          ": a mask that is a value of the program being traced chooses a number of elements that is not known "
+          "yet; use numpy.where(mask, x, 0.0), or the mask as a factor");
+    }
+    if (has_recorded(key, DType::i64)) {
+      if (parsed.mixed) {
+        PyObject* operands[] = {self, key};
+        return PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "at"), operands, 2, nullptr);
+      }
+      return make_dlarray(tape::take_at(tape::slice(x, parsed.slices), parsed.advanced_axis, var_of(parsed.advanced)));
+    }
     Array index;
     if (!parsed.mixed && axis_index(x, parsed, index)) {
       Var value;
@@ -319,6 +354,25 @@ int set_item(PyObject* self, PyObject* key, PyObject* object) {
       assign(array, tape::write_slice(std::move(array->var), parsed.slices, value));
       return 0;
     }
+    if (has_recorded(key, DType::boolean)) {
+      if (is_dlarray(key) && value.ndim() == 0 && same_shape(var_of(key).shape(), before.shape())) {
+        const Var operands[] = {var_of(key), tape::cast(value, before.dtype()), before};
+        assign(array, tape::apply(ops::Op::where, operands));
+        return 0;
+      }
+      refuse_trace(
+          "assignment" + to_string(before.shape()) +
+          ": a mask that is a value of the program being traced takes single numbers only, and has the shape of the "
+          "array, since its places are not known yet; use "
+          "x[...] = numpy.where(mask, value, x)");
+    }
+    if (has_recorded(key, DType::i64)) {
+      PyObject* operands[] = {self, key, object};
+      const Ref made(
+          checked(PyObject_Vectorcall(package_attribute("dualtape.numpy._places", "assigned"), operands, 3, nullptr)));
+      assign(array, var_of(made.get()));
+      return 0;
+    }
     const Array where = positions(before, key);
     if (value.ndim() != 0) value = spread(value, where.shape());
     const Dims shape(before.shape());
@@ -344,6 +398,15 @@ PyObject* item_at(PyObject* self, Py_ssize_t i) {
   return index ? get_item(self, index.get()) : nullptr;
 }
 
+/// Whether any element is equal, as NumPy's `in`.
+int contains(PyObject* self, PyObject* item) {
+  Ref same(PyObject_RichCompare(self, item, Py_EQ));
+  if (!same) return -1;
+  if (!is_dlarray(same.get())) return PyObject_IsTrue(same.get());
+  Ref any(PyObject_CallMethod(same.get(), "any", nullptr));
+  return any ? PyObject_IsTrue(any.get()) : -1;
+}
+
 PyObject* iterate(PyObject* self) {
   if (as_dlarray(self)->var.ndim() == 0) {
     PyErr_SetString(PyExc_TypeError, "iteration over a scalar dlarray is not possible.");
@@ -359,6 +422,7 @@ void add_indexing_slots(std::vector<PyType_Slot>& slots) {
       {Py_mp_subscript, reinterpret_cast<void*>(get_item)}, {Py_mp_ass_subscript, reinterpret_cast<void*>(set_item)},
       {Py_mp_length, reinterpret_cast<void*>(length)},      {Py_sq_length, reinterpret_cast<void*>(length)},
       {Py_sq_item, reinterpret_cast<void*>(item_at)},       {Py_tp_iter, reinterpret_cast<void*>(iterate)},
+      {Py_sq_contains, reinterpret_cast<void*>(contains)},
   };
   slots.insert(slots.end(), std::begin(mine), std::end(mine));
 }

@@ -50,6 +50,17 @@ PyObject* get_dtype(PyObject*, const Var& x) {
 }
 PyObject* get_tracked(PyObject*, const Var& x) { return PyBool_FromLong(is_tracked(x)); }
 PyObject* get_transposed(PyObject* self, const Var&) { return PyObject_CallMethod(self, "transpose", nullptr); }
+PyObject* get_matrix_transposed(PyObject* self, const Var& x) {
+  if (x.ndim() < 2) {
+    throw ShapeError("mT(" + to_string(x.shape()) + "): there are no matrices; give an array of 2 axes or more.");
+  }
+  return PyObject_CallMethod(self, "swapaxes", "ii", -2, -1);
+}
+PyObject* get_device(PyObject*, const Var&) { return PyUnicode_FromString("cpu"); }
+PyObject* get_real(PyObject* self, const Var&) { return Py_NewRef(self); }
+PyObject* get_imag(PyObject* self, const Var&) {
+  return PyObject_CallOneArg(package_attribute("dualtape.numpy", "imag"), self);
+}
 PyObject* get_dims(PyObject* self, const Var&) {
   PyObject* labels = labels_of(self);
   return labels ? Py_NewRef(labels) : PyUnicode_FromString("");
@@ -63,6 +74,10 @@ PyGetSetDef properties[] = {
     {"itemsize", getter<get_itemsize>, nullptr, "Bytes of one element.", nullptr},
     {"dtype", getter<get_dtype>, nullptr, "NumPy dtype of the elements.", nullptr},
     {"T", getter<get_transposed>, nullptr, "A view with the axes reversed.", nullptr},
+    {"mT", getter<get_matrix_transposed>, nullptr, "A view with the last two axes exchanged.", nullptr},
+    {"device", getter<get_device>, nullptr, "Where the elements are: 'cpu'.", nullptr},
+    {"real", getter<get_real>, nullptr, "The array itself.", nullptr},
+    {"imag", getter<get_imag>, nullptr, "Zeros.", nullptr},
     {"dims", getter<get_dims>, nullptr, "Labels of the axes, a str of S, C, B, T, U; empty without labels.", nullptr},
     {"tracked", getter<get_tracked>, nullptr, "Whether a derivative passes through this value now.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
@@ -209,6 +224,30 @@ PyObject* protocol(const char* name, PyObject* self, PyObject* args, PyObject* k
     return PyObject_Call(function, all.get(), kwargs);
   });
 }
+
+/// Methods of ndarray that are functions of dualtape.numpy: N(name), and those that are functions of
+/// dualtape._protocols: P(name).
+#define DUALTAPE_NUMPY_METHODS(N) \
+  N(dot)                          \
+  N(clip)                         \
+  N(round)                        \
+  N(cumprod) N(diagonal) N(trace) N(repeat) N(nonzero) N(conj) N(conjugate) N(searchsorted) N(choose) N(argpartition)
+#define DUALTAPE_PROTOCOL_METHODS(P)                           \
+  P(flatten, "/, order='C'")                                   \
+  P(fill, "value, /")                                          \
+  P(sort, "/, axis=-1, kind=None, order=None, *, stable=None") \
+  P(to_device, "device, /, *, stream=None")
+
+PyObject* numpy_method(const char* name, PyObject* self, PyObject* args, PyObject* kwargs) {
+  const Py_ssize_t count = PyTuple_GET_SIZE(args);
+  Ref all(PyTuple_New(count + 1));
+  if (!all) return nullptr;
+  PyTuple_SET_ITEM(all.get(), 0, PyUnicode_FromString(name));
+  for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(all.get(), i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
+  return protocol("numpy_method", self, all.get(), kwargs);
+}
+PyObject* python_round(PyObject* self, PyObject* args) { return numpy_method("round", self, args, nullptr); }
+
 /// A plain call of a ufunc that dualtape has stays out of Python.
 PyObject* array_ufunc(PyObject* self, PyObject* args, PyObject* kwargs) {
   const Py_ssize_t count = PyTuple_GET_SIZE(args) - 2;
@@ -227,6 +266,10 @@ PyObject* array_ufunc(PyObject* self, PyObject* args, PyObject* kwargs) {
 }
 PyObject* array_function(PyObject* self, PyObject* args, PyObject* kwargs) {
   return protocol("array_function", self, args, kwargs);
+}
+
+PyObject* array_namespace(PyObject* self, PyObject* args, PyObject* kwargs) {
+  return protocol("array_namespace", self, args, kwargs);
 }
 
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
@@ -257,9 +300,25 @@ void add_member_slots(std::vector<PyType_Slot>& slots) {
       {"__array_ufunc__", as_function(array_ufunc), METH_VARARGS | METH_KEYWORDS, "NumPy's ufuncs on dlarrays."},
       {"__array_function__", as_function(array_function), METH_VARARGS | METH_KEYWORDS,
        "NumPy's functions on dlarrays."},
+      {"__array_namespace__", as_function(array_namespace), METH_VARARGS | METH_KEYWORDS,
+       "__array_namespace__($self, /, *, api_version=None)\n--\n\nThe module of the array-API standard."},
       {"__dlpack__", as_function(dlpack), METH_VARARGS | METH_KEYWORDS, "The elements by DLPack."},
       {"__dlpack_device__", dlpack_device, METH_NOARGS, "__dlpack_device__($self, /)\n--\n\nThe CPU."},
-      {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nFor pickling."},
+      {"__round__", python_round, METH_VARARGS, "__round__($self, /, ndigits=0)\n--\n\nFor round(x, ndigits)."},
+#define DUALTAPE_METHOD(name)                                                 \
+  {#name, as_function(+[](PyObject* self, PyObject* args, PyObject* kwargs) { \
+     return numpy_method(#name, self, args, kwargs);                          \
+   }),                                                                        \
+   METH_VARARGS | METH_KEYWORDS, #name "($self, /, *args, **kwargs)\n--\n\nnumpy." #name " of the array."},
+      DUALTAPE_NUMPY_METHODS(DUALTAPE_METHOD)
+#undef DUALTAPE_METHOD
+#define DUALTAPE_METHOD(name, signature)                                                                               \
+  {#name,                                                                                                              \
+   as_function(+[](PyObject* self, PyObject* args, PyObject* kwargs) { return protocol(#name, self, args, kwargs); }), \
+   METH_VARARGS | METH_KEYWORDS, #name "($self, " signature ")\n--\n\nAs the method of other arrays."},
+          DUALTAPE_PROTOCOL_METHODS(DUALTAPE_METHOD)
+#undef DUALTAPE_METHOD
+              {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nFor pickling."},
       {"__copy__", copy, METH_NOARGS, "__copy__($self, /)\n--\n\nFor copy.copy."},
       {"__deepcopy__", deepcopy, METH_O, "__deepcopy__($self, memo, /)\n--\n\nFor copy.deepcopy."},
       {"__format__", format, METH_O, "__format__($self, spec, /)\n--\n\nFormats a single element as a number."},

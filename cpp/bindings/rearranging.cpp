@@ -157,19 +157,20 @@ PyObject* take_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
   PyObject* given[2];
   parse_arguments("take", args, count, kwnames, names, 1, given);
   const Var& var = var_of(x);
-  Array index = PyLong_Check(given[0])
-                    ? Array::full(DType::i64, {}, static_cast<double>(int_from("take", "an index", given[0])))
-                    : operand("take", given[0]).value();
-  refuse_recorded("take", index);
-  if (index.dtype() != DType::i64) {
+  Var index = PyLong_Check(given[0])
+                  ? Var(Array::full(DType::i64, {}, static_cast<double>(int_from("take", "an index", given[0]))))
+                  : operand("take", given[0]);
+  if (index.dtype() != DType::i64 && !is_dlarray(given[0])) {
     Ref numbers(checked(PyObject_CallOneArg(numpy_attribute("asarray"), given[0])));
-    index = array_from("take", numbers.get());
+    index = Var(array_from("take", numbers.get()));
   }
   if (index.dtype() != DType::i64)
     throw DTypeError("take: the indices must be integers; an array of " + std::string(array::name(index.dtype())) +
                      " was given.");
-  if (!given[1] || given[1] == Py_None) return make_dlarray(tape::take(tape::reshape(var, Dims{var.size()}), 0, index));
-  return make_dlarray(tape::take(var, normalize_axis("take", int_from("take", "axis", given[1]), var.ndim()), index));
+  if (!given[1] || given[1] == Py_None)
+    return make_dlarray(tape::take_at(tape::reshape(var, Dims{var.size()}), 0, index));
+  return make_dlarray(
+      tape::take_at(var, normalize_axis("take", int_from("take", "axis", given[1]), var.ndim()), index));
 }
 
 PyObject* take_along_axis_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
@@ -180,6 +181,22 @@ PyObject* take_along_axis_(PyObject* x, Args args, Py_ssize_t count, PyObject* k
   const Var index = operand("take_along_axis", given[0]);
   const std::int64_t axis = given[1] ? int_from("take_along_axis", "axis", given[1]) : -1;
   return make_dlarray(tape::take_along(var, normalize_axis("take_along_axis", axis, var.ndim()), index));
+}
+
+PyObject* add_along_axis_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {
+  constexpr const char* names[] = {"indices", "axis", "extent"};
+  PyObject* given[3];
+  parse_arguments("add_along_axis", args, count, kwnames, names, 3, given);
+  const Var& var = var_of(x);
+  const Var index = operand("add_along_axis", given[0]);
+  const int axis = normalize_axis("add_along_axis", int_from("add_along_axis", "axis", given[1]), var.ndim());
+  if (index.dtype() != DType::i64 || !same_shape(index.shape(), var.shape())) {
+    throw ShapeError("add_along_axis(" + to_string(var.shape()) + ", " + to_string(index.shape()) +
+                     "): there must be an integer place for each element.");
+  }
+  Dims full(var.shape());
+  full[axis] = int_from("add_along_axis", "extent", given[2]);
+  return make_dlarray(tape::add_along(var, axis, index, full));
 }
 
 PyObject* astype_(PyObject* x, Args args, Py_ssize_t count, PyObject* kwnames) {

@@ -19,9 +19,18 @@
 namespace py = pybind11;
 
 namespace dualtape::bindings {
+namespace {
+
+constexpr std::int64_t kQuickToMake = 10'000;  // instructions: some ten milliseconds
+
+}  // namespace
 
 Machine::Machine(std::shared_ptr<const program::Program> from, Description description)
     : program_(std::move(from)), runner_(program_->part().code, 1), description_(std::move(description)) {
+  if (instructions_of(runner_.code()) > kQuickToMake) {
+    compile_at_ = std::max(compile_at_, exec::Fusion::pays_from(runner_.home()));
+  }
+  if (machine::is_wanted_at_once()) compile_at_ = 1;
   const program::Graph& graph = program_->graph();
   description_.labels.resize(graph.inputs.size());
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
@@ -117,6 +126,12 @@ int Machine::traverse(visitproc visit, void* arg) const {
     if (const int stop = (*layout)->traverse(visit, arg)) return stop;
   }
   return 0;
+}
+
+void Machine::compile() {
+  exec::Workspace& home = runner_.home();
+  if (home.fusion()) return;
+  home.fuse(exec::Fusion::of(home));
 }
 
 namespace {

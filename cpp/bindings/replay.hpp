@@ -33,15 +33,11 @@ class Machine {
   bool load(std::size_t i, PyObject* object);
   /// False where a decision came out in a way that has not been traced.
   bool run() {
-    // A program that is run once is not compiled.
-    if (runs_ < 2 && ++runs_ == 2) compile();
+    if (++runs_ == compile_at_) compile();
     return runner_.run(1);
   }
-  /// Makes machine code of it.
-  void compile() {
-    if (!runner_.home().fusion()) runner_.home().fuse(exec::Fusion::of(runner_.home()));
-    runs_ = 2;
-  }
+  /// Makes machine code of it, unless that has been done.
+  void compile();
   /// A new dlarray.
   PyObject* result(std::size_t i);
   /// The results for the arguments of a call, put together. Null, without an error, where the arguments do not fit, or
@@ -72,7 +68,8 @@ class Machine {
 
   std::shared_ptr<const program::Program> program_;
   exec::Runner runner_;
-  int runs_ = 0;
+  /// A program that is run once is not compiled; a large one is when that pays.
+  std::int64_t runs_ = 0, compile_at_ = 2;
   Description description_;
   std::vector<Input> inputs_;
   std::vector<Result> results_;

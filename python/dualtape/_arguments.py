@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dualtape import _core
-from dualtape._core import GradientError, dlarray
+from dualtape._core import GradientError, dlarray, extractdata
 from dualtape.tree import flatten, unflatten
 
 Argnums = int | Sequence[int]
@@ -103,3 +103,12 @@ def value_and_aux(result: Any) -> tuple[Any, Any]:
 
 def is_nested(args: Any) -> bool:
     return any(_core.level_of(leaf) or _core.is_tracked(leaf) for leaf in flatten(args)[0])
+
+
+def as_given(derivative: Any, argument: Any) -> Any:
+    """A derivative with respect to an ndarray as an ndarray, for code of NumPy and SciPy; others as they are."""
+    if type(argument) is not np.ndarray or type(derivative) is not dlarray:
+        return derivative
+    if derivative.tracked or _core.is_traced(derivative) or _core.level_of(derivative):
+        return derivative
+    return extractdata(derivative)

@@ -18,6 +18,7 @@ import numpy as np
 import dualtape.numpy as dnp
 from dualtape import _core
 from dualtape._core import TraceError, dlarray
+from dualtape._ufunc_methods import METHODS
 from dualtape.numpy._elementwise import UFUNCS as _ELEMENTWISE
 from dualtape.numpy._elementwise import refuse_out
 
@@ -31,16 +32,6 @@ UFUNCS |= {
     if isinstance(value, np.ufunc) and value not in UFUNCS and name in dnp.__all__
 }
 
-#: Ufuncs whose ``reduce`` has a shaped op.
-_REDUCTIONS: dict[np.ufunc, Function] = {
-    np.add: dnp.sum,
-    np.multiply: dnp.prod,
-    np.maximum: dnp.max,
-    np.minimum: dnp.min,
-    np.logical_and: dnp.all,
-    np.logical_or: dnp.any,
-}
-
 #: Functions of NumPy that are no ufuncs.
 _FUNCTIONS: dict[Function, Function] = {
     theirs: getattr(ours, name)
@@ -49,6 +40,10 @@ _FUNCTIONS: dict[Function, Function] = {
     if callable(theirs := getattr(namespace, name, None)) and not isinstance(theirs, (np.ufunc, type))
 }
 _FUNCTIONS[np.linalg.matmul] = dnp.matmul
+
+
+#: Functions that only look: at numbers to show them, at dtypes, at memory.
+_LOOKS = {np.array2string, np.array_repr, np.array_str, np.can_cast, np.min_scalar_type, np.common_type}
 
 
 def _name(function: Any) -> str:
@@ -69,7 +64,7 @@ def _dlarrays(*objects: Any) -> Iterator[dlarray]:
 def _constants(item: Any) -> Any:
     """The same with ndarrays in place of dlarrays."""
     if isinstance(item, dlarray):
-        return np.asarray(item)
+        return _core.extractdata(item)
     if isinstance(item, (list, tuple)):
         return type(item)(map(_constants, item))
     if isinstance(item, dict):
@@ -77,13 +72,20 @@ def _constants(item: Any) -> Any:
     return item
 
 
+def _reason(name: str) -> str:
+    """Why there is no derivative."""
+    if name.startswith("numpy.fft.") or name.rsplit(".", 1)[-1] in ("eig", "eigvals", "roots", "sort_complex"):
+        return "its results are complex, and dlarrays hold real numbers"
+    return "dualtape has no derivative of this function"
+
+
 def _on_constants(function: Function, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for x in _dlarrays(*args, kwargs):
-        if x.tracked:
+        if x.tracked and function not in _LOOKS:
             raise TraceError(
-                f"{name}{x.shape}: dualtape has no derivative of this function; a dlarray that is being "
-                "differentiated was given; write it with functions of dualtape.numpy, give it a rule of "
-                "its own with custom_vjp, or cut it off on purpose with extractdata(x)."
+                f"{name}{x.shape}: {_reason(name)}; a dlarray that is being differentiated was given; write it with "
+                "functions of dualtape.numpy, give it a rule of its own with custom_vjp, or cut it off on purpose with "
+                "extractdata(x)."
             )
     return function(*_constants(args), **_constants(kwargs))
 
@@ -140,16 +142,9 @@ def _special_call(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs:
             raise TypeError(f"{name}: where= is not taken; the result would be undefined elsewhere; use numpy.where.")
         kwargs = {key: value for key, value in kwargs.items() if key not in ("casting", "order", "subok")}
         return function(*inputs, **kwargs)
-    if method == "reduce" and ufunc in _REDUCTIONS:
-        (x, *rest) = inputs
-        return _REDUCTIONS[ufunc](x, *rest, **kwargs) if rest else _REDUCTIONS[ufunc](x, **{"axis": 0} | kwargs)
-    if method == "accumulate" and ufunc in (np.add, np.multiply):
-        run = dnp.cumsum if ufunc is np.add else dnp.cumprod
-        return run(*inputs, **{"axis": 0} | kwargs if len(inputs) == 1 else kwargs)
-    if method == "outer" and not kwargs:
-        a, b = map(dnp.asarray, inputs)
-        return function(_core.reshape(a, a.shape + (1,) * b.ndim), b)
-    return _on_constants(getattr(ufunc, method), f"{name}.{method}", inputs, kwargs)
+    if ufunc.nout == 1 and ufunc.signature is None:
+        return METHODS[method](ufunc, function, *inputs, **kwargs)
+    return getattr(ufunc, method)(*_constants(inputs), **_constants(kwargs))  # NumPy says why not
 
 
 def _from_scipy(ufunc: np.ufunc) -> Function | None:
@@ -194,3 +189,59 @@ def array_function(
     if not all(issubclass(t, (dlarray, np.ndarray)) for t in types):
         return NotImplemented
     return _on_constants(func, _name(func), args, kwargs)
+
+
+def array_namespace(self: dlarray, /, *, api_version: str | None = None) -> Any:
+    """What ``dlarray.__array_namespace__`` does.
+
+    Parameters
+    ----------
+    self : dlarray
+    api_version : str, optional
+        A version of the array-API standard, from "2021.12" to "2024.12".
+
+    Returns
+    -------
+    module
+        `dualtape.array_api`.
+
+    Raises
+    ------
+    ValueError
+        There is no such version, or a later one.
+    """
+    from dualtape import array_api
+
+    versions = ("2021.12", "2022.12", "2023.12", array_api.__array_api_version__)
+    if api_version not in (None, *versions):
+        raise ValueError(
+            f"__array_namespace__: version {api_version!r} is not there; use one of {', '.join(versions)}."
+        )
+    return array_api
+
+
+def to_device(self: dlarray, device: Any, /, *, stream: Any = None) -> dlarray:
+    """What ``dlarray.to_device`` does: the array itself, for "cpu", which is the only device."""
+    if device != "cpu" or stream is not None:
+        raise ValueError(f"to_device: arrays are on 'cpu', without streams; {device!r} was given.")
+    return self
+
+
+def numpy_method(self: dlarray, name: str, *args: Any, **kwargs: Any) -> Any:
+    """A method of ndarray that dlarray has by a function of `dualtape.numpy`."""
+    return getattr(dnp, name)(self, *args, **kwargs)
+
+
+def flatten(self: dlarray, order: Any = "C") -> dlarray:
+    """What ``dlarray.flatten`` does: `ravel`, as a copy."""
+    return dnp.ravel(self, order).copy()
+
+
+def fill(self: dlarray, value: Any, /) -> None:
+    """What ``dlarray.fill`` does: assigns one value."""
+    self[...] = value
+
+
+def sort(self: dlarray, axis: int = -1, kind: Any = None, order: None = None, *, stable: bool | None = None) -> None:
+    """What ``dlarray.sort`` does: assigns the sorted elements."""
+    self[...] = dnp.sort(self, axis, kind, order, stable=stable)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dualtape import _core
-from dualtape._arguments import as_dlarray, check_argnums, is_nested, make_leaves, read_argnums, shape_of
+from dualtape._arguments import as_dlarray, as_given, check_argnums, is_nested, make_leaves, read_argnums, shape_of
 from dualtape._core import GradientError, ShapeError, dlarray
 from dualtape.reverse import jacrev
 from dualtape.tree import Structure, check_same, flatten, unflatten
@@ -209,6 +209,7 @@ def jacfwd(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
         inputs[number] = unflatten(structure, pairs)
         _, stacked = push_pairs(lambda *a: fun(*a, **kwargs), inputs, level, total)
         outputs, out_structure = flatten(stacked)
-        return unflatten(out_structure, [per_input(leaves, structure, output) for output in outputs])
+        jacobian = unflatten(out_structure, [per_input(leaves, structure, output) for output in outputs])
+        return as_given(jacobian, args[number])
 
     return wrapped

@@ -14,6 +14,7 @@ from typing import Any
 from dualtape import _core
 from dualtape._arguments import (
     as_dlarray,
+    as_given,
     check_argnums,
     is_nested,
     make_leaves,
@@ -72,7 +73,8 @@ def hessian(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
                 return jacfwd(gradient, number)(*args, **kwargs)
             except GradientError:  # a custom_vjp has no forward rule; reverse over reverse needs none
                 return jacrev(gradient, number)(*args, **kwargs)
-        return unflatten(structure, [per_input(leaves, structure, product) for _, product in pairs])
+        matrix = unflatten(structure, [per_input(leaves, structure, product) for _, product in pairs])
+        return as_given(matrix, args[number])
 
     return wrapped
 
@@ -143,9 +145,9 @@ def hvp(fun: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         pairs = None if is_nested((x, v)) else second_order(fun, (x,), {}, 0, tangents, 0)
         if pairs is None:
             try:
-                return jvp(grad(fun), (x,), (v,))[1]
+                return as_given(jvp(grad(fun), (x,), (v,))[1], x)
             except GradientError:  # as in hessian; the Hessian is symmetric
-                return vjp(grad(fun), x)[1](v)[0]
-        return unflatten(structure, [product for _, product in pairs])
+                return as_given(vjp(grad(fun), x)[1](v)[0], x)
+        return as_given(unflatten(structure, [product for _, product in pairs]), x)
 
     return product

@@ -16,6 +16,7 @@ import numpy as np
 from dualtape import _core
 from dualtape._arguments import (
     Argnums,
+    as_given,
     check_argnums,
     make_leaves,
     read_argnums,
@@ -48,7 +49,8 @@ def value_and_grad(
     -------
     callable
         It returns ``(value, gradient)``, or ``((value, aux), gradient)``. The gradient has the structure, shapes and
-        dtypes of the argument; for a sequence of argnums it is a tuple.
+        dtypes of the argument; for a sequence of argnums it is a tuple. Of one ndarray it is an ndarray, so that
+        ``scipy.optimize.minimize(value_and_grad(f), x, jac=True)`` works.
 
     Raises
     ------
@@ -85,8 +87,8 @@ def value_and_grad(
                 gradients.append(rebuild(args[number], pulled[start : start + len(leaves)]))
                 start += len(leaves)
             gradient = gradients[0] if single else tuple(gradients)
-            outcome: tuple[Any, Any] = scope.outcome((((y, aux) if has_aux else y), gradient))
-            return outcome
+            value, gradient = scope.outcome((((y, aux) if has_aux else y), gradient))
+            return value, as_given(gradient, args[numbers[0]]) if single else gradient
         finally:
             scope.close()
 
@@ -210,6 +212,6 @@ def jacrev(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
                 else:
                     blocks.append(dlarray(np.zeros((*shape, *inner))))
             jacobians.append(unflatten(structure, blocks))
-        return unflatten(out_structure, jacobians)
+        return as_given(unflatten(out_structure, jacobians), args[number])
 
     return wrapped

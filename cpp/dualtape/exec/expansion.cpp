@@ -62,11 +62,9 @@ const Expansion::Elements* Expansion::elements(ValueId id) {
     return &(elements_[id] = std::move(out));
   }
   if (nodes_.size() + static_cast<std::size_t>(value.size) > kMostNodes) return nullptr;
-  const auto is_it = [id](const auto& entry) { return entry.first == id; };
-  const auto stored = std::find_if(code_.constants.begin(), code_.constants.end(), is_it);
-  if (stored != code_.constants.end()) {
+  if (const auto stored = constants_.find(id); stored != constants_.end()) {
     array::dispatch(dtype_, [&]<class T>() {
-      const Array all = stored->second.as_contiguous();
+      const Array all = stored->second->as_contiguous();
       for (std::int64_t e = 0; e < value.size; ++e) out.push_back(constant(static_cast<double>(all.data<T>()[e])));
     });
   } else {
@@ -179,11 +177,12 @@ Expansion::NodeId Expansion::op(Op op, const NodeId* operands, int arity) {
   return push(node);
 }
 
-std::optional<Expansion::Result> Expansion::body(const std::vector<Wanted>& wanted, std::size_t most) {
+std::optional<Expansion::Result> Expansion::body(const std::vector<ValueId>& wanted,
+                                                 const std::function<bool(ValueId)>& alone, std::size_t most) {
   const bool single = dtype_ == DType::f32;
   std::vector<bool> needed(nodes_.size());
-  for (const Wanted& value : wanted) {
-    for (const NodeId id : *elements(value.id)) needed[static_cast<std::size_t>(id)] = true;
+  for (const ValueId value : wanted) {
+    for (const NodeId id : *elements(value)) needed[static_cast<std::size_t>(id)] = true;
   }
   for (std::size_t i = nodes_.size(); i-- > 0;) {
     if (!needed[i]) continue;
@@ -217,12 +216,14 @@ std::optional<Expansion::Result> Expansion::body(const std::vector<Wanted>& want
     if (body.lines.size() > most) return std::nullopt;
   }
   std::unordered_set<std::int64_t> written;
-  for (const Wanted& value : wanted) {
-    std::int64_t offset = offset_of(value.id);
-    for (const NodeId id : *elements(value.id)) {
+  for (const ValueId value : wanted) {
+    std::int64_t offset = offset_of(value);
+    std::optional<bool> is_alone;  // which takes its time to find out
+    for (const NodeId id : *elements(value)) {
       const Node& node = nodes_[static_cast<std::size_t>(id)];
       const bool constant = node.kind == Node::Kind::constant;
-      if (constant && value.alone) {
+      if (constant && !is_alone) is_alone = alone(value);
+      if (constant && *is_alone) {
         out.constants.emplace_back(offset, node.value);
       } else {
         const LineId line = constant ? recorder.constant(node.value) : lines[static_cast<std::size_t>(id)];

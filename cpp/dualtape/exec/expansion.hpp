@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -18,27 +19,26 @@ namespace dualtape::exec {
 
 class Expansion {
  public:
-  /// For instructions of one dtype, of code without decisions, whose values are in `home`, a workspace for one lane.
-  Expansion(const Workspace& home, DType dtype) : home_(home), code_(home.code()), dtype_(dtype) {}
+  /// The constants of code by their values.
+  using Constants = std::unordered_map<ValueId, const Array*>;
+  /// For instructions of one dtype whose values are in `home`, a workspace for one lane.
+  Expansion(const Workspace& home, const Constants& constants, DType dtype)
+      : home_(home), code_(home.code()), constants_(constants), dtype_(dtype) {}
 
   /// The next instruction; false where it is not made of few numbers and light ops.
   bool add(const Instruction& at);
   /// Numbers that it knows so far, and those of them that are computed and not known to be zero.
   std::size_t numbers() const { return nodes_.size(); }
   std::int64_t operations() const { return operations_; }
-  /// A value that is read behind the instructions. `alone`: nothing else is ever stored where it is, so that elements
-  /// that are constants may stand there once and for all.
-  struct Wanted {
-    ValueId id;
-    bool alone;
-  };
-  /// All of it as a body that stores these values; nothing where it would be longer than `most` lines. Constants of
-  /// values that are alone it leaves out: they are to be written once, bytes from the beginning of the varying values.
+  /// All of it as a body that stores the values that are read behind the instructions; nothing where it would be longer
+  /// than `most` lines. Where nothing else is ever stored in the place of a value (`alone`), elements that are
+  /// constants are left out: they are to be written once, bytes from the beginning of the varying values.
   struct Result {
     machine::Body body;
     std::vector<std::pair<std::int64_t, double>> constants;
   };
-  std::optional<Result> body(const std::vector<Wanted>& wanted, std::size_t most);
+  std::optional<Result> body(const std::vector<ValueId>& wanted, const std::function<bool(ValueId)>& alone,
+                             std::size_t most);
 
  private:
   using NodeId = std::int32_t;
@@ -62,6 +62,7 @@ class Expansion {
 
   const Workspace& home_;
   const Code& code_;
+  const Constants& constants_;
   DType dtype_;
   std::vector<Node> nodes_;
   std::int64_t operations_ = 0;

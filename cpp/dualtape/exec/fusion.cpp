@@ -17,8 +17,9 @@ using machine::Input;
 using machine::LineId;
 using machine::Recorder;
 
-constexpr std::size_t kMostLines = 300;         // of a stretch: more would not fit into the registers anyway
-constexpr std::int64_t kMostExpanded = 4000;    // lines of single numbers
+constexpr std::size_t kMostLines = 300;       // of a stretch: more would not fit into the registers anyway
+constexpr std::int64_t kMostExpanded = 8000;  // lines of single numbers, and operations: a line or a few each
+constexpr std::int64_t kMostOperations = 4000;
 constexpr std::int64_t kFewNumbers = 64;        // of an instruction, that cost next to nothing to look at
 constexpr std::size_t kMostInVain = 1 << 12;    // numbers of larger instructions that are looked at in vain
 constexpr std::int64_t kDispatch = 15;          // lines that an instruction costs by itself, when it is interpreted
@@ -38,12 +39,14 @@ struct View {
 
 class Finder {
  public:
-  Finder(const Workspace& workspace, std::int64_t fewest)
+  Finder(const Workspace& workspace, std::int64_t fewest, machine::Batch& batch)
       : workspace_(workspace),
         code_(workspace.code()),
         fewest_(fewest),
+        batch_(batch),
         many_(workspace.capacity() > 1),
         uses_(code_.values.size()) {
+    for (const auto& [id, value] : code_.constants) constants_.emplace(id, &value);
     for (std::uint32_t number = 0; number < code_.segments.size(); ++number) {
       const Segment& segment = code_.segments[number];
       for (std::uint32_t at = 0; at < segment.instructions.size(); ++at) {
@@ -94,34 +97,49 @@ class Finder {
 
   /// As single numbers, from instruction `first` of a segment on, where that is fewer than the vectors would be.
   std::optional<Stretch> numbers(std::uint32_t segment, std::uint32_t first, std::uint32_t end) {
+    if (segment != tried_segment_) tried_segment_ = segment, tried_ = 0;
+    // What was looked at in vain is not looked at again, from one instruction further on.
+    if (first < tried_ || !array::is_float(code_.values[code_.segments[segment].instructions[first].out].dtype)) {
+      return std::nullopt;
+    }
+    for (std::uint32_t tried = 0;;) {
+      std::uint32_t last = first;
+      std::optional<Stretch> found = numbers(segment, first, end, last);
+      if (found) return found;
+      tried = std::max(tried, last);
+      end = first + (last - first) / 4;  // it may have been too much at once
+      if (end < first + 2) return tried_ = tried, std::nullopt;
+    }
+  }
+
+  /// The same once; `last` is where it ends, whether it is of use or not.
+  std::optional<Stretch> numbers(std::uint32_t segment, std::uint32_t first, std::uint32_t end, std::uint32_t& last) {
     const std::vector<Instruction>& instructions = code_.segments[segment].instructions;
     const DType dtype = code_.values[instructions[first].out].dtype;
-    if (!array::is_float(dtype)) return std::nullopt;
-    Expansion expansion(workspace_, dtype);
-    std::uint32_t last = first;
+    Expansion expansion(workspace_, constants_, dtype);
     std::int64_t cost = 0;
     for (; last < end; ++last) {
       const std::int64_t size = code_.values[instructions[last].out].size;
       if ((size > kFewNumbers && in_vain_ > kMostInVain) || !expansion.add(instructions[last])) break;
       cost += kDispatch + size / machine::vector_width(dtype == DType::f32);
-      if (expansion.operations() > 2 * cost + kFewNumbers) break;  // rather without this one
+      if (expansion.operations() > std::min(2 * cost + kFewNumbers, kMostOperations)) break;  // rather without this one
     }
     const auto failed = [&]() -> std::optional<Stretch> { return in_vain_ += expansion.numbers(), std::nullopt; };
     if (last < first + 2) return failed();
-    std::vector<Expansion::Wanted> wanted;
+    std::vector<ValueId> wanted;
     for (std::uint32_t at = first; at < last; ++at) {
-      const ValueId out = instructions[at].out;
-      if (is_kept(out, segment, last)) wanted.push_back({out, is_alone(out, segment, first, last)});
+      if (is_kept(instructions[at].out, segment, last)) wanted.push_back(instructions[at].out);
     }
-    const std::int64_t most = std::min(2 * cost, kMostExpanded);
-    std::optional<Expansion::Result> found = expansion.body(wanted, static_cast<std::size_t>(most));
+    const auto alone = [&](ValueId id) { return is_alone(id, segment, first, last); };
+    std::optional<Expansion::Result> found =
+        expansion.body(wanted, alone, static_cast<std::size_t>(std::min(2 * cost, kMostExpanded)));
     if (!found) return failed();
     Stretch out;
     out.segment = segment, out.first = first, out.last = last;
     out.row_bytes = found->body.item();
     out.single = found->body.single;
     out.constants = std::move(found->constants);
-    out.rest = machine::compile(found->body, true);
+    out.rest = batch_.add(found->body, true);
     if (!out.rest) return std::nullopt;
     return out;
   }
@@ -317,8 +335,8 @@ class Finder {
       for (const View* view : by_row) out.row_places.push_back(at_row(*view, row * (many_ ? 1 : row_), item));
     }
     const std::int64_t width = machine::vector_width(body.single);
-    out.vectors = machine::compile(body, false);
-    if (out.numbers || out.row_bytes % (width * item)) out.rest = machine::compile(body, true);
+    out.vectors = batch_.add(body, false);
+    if (out.numbers || out.row_bytes % (width * item)) out.rest = batch_.add(body, true);
     return out.vectors && (out.rest || (!out.numbers && out.row_bytes % (width * item) == 0));
   }
 
@@ -340,9 +358,12 @@ class Finder {
   const Workspace& workspace_;
   const Code& code_;
   std::int64_t fewest_;
+  machine::Batch& batch_;
   bool many_;              // lanes
   std::vector<Use> uses_;  // of each value
+  Expansion::Constants constants_;
   std::size_t in_vain_ = 0;
+  std::uint32_t tried_segment_ = kNone, tried_ = 0;
   // The stretch at hand
   Shape shape_;
   std::int64_t row_ = 0;  // numbers of a row, for one lane
@@ -355,9 +376,24 @@ class Finder {
 std::shared_ptr<const Fusion> Fusion::of(const Workspace& workspace, std::int64_t fewest) {
   if (!machine::is_wanted() || machine::vector_width(false) == 0) return nullptr;
   auto out = std::make_shared<Fusion>();
-  out->stretches_ = Finder(workspace, fewest).all();
-  if (out->stretches_.empty()) return nullptr;
+  machine::Batch batch;
+  out->stretches_ = Finder(workspace, fewest, batch).all();
+  if (out->stretches_.empty() || !batch.finish()) return nullptr;
   return out;
+}
+
+std::int64_t Fusion::pays_from(const Workspace& workspace) {
+  if (machine::is_wanted_at_once()) return 0;
+  // Nanoseconds, measured: what an instruction's lines cost, and what a run saves of its dispatch and its temporaries.
+  std::int64_t making = 0, saved = 1;
+  for (const Segment& segment : workspace.code().segments) {
+    for (const Instruction& at : segment.instructions) {
+      const std::int64_t numbers = workspace.code().values[at.out].size * workspace.capacity();
+      making += numbers == 1 ? 1000 : 5000;
+      saved += 4 + numbers / 32;
+    }
+  }
+  return making / saved;
 }
 
 std::int64_t Fusion::covered() const {

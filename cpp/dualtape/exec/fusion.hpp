@@ -46,6 +46,8 @@ class Fusion {
   /// and capacity. Null where there are none, or no machine code.
   /// `fewest`: numbers that a stretch must compute.
   static std::shared_ptr<const Fusion> of(const Workspace& workspace, std::int64_t fewest = 16);
+  /// How many runs of the code it takes until its kernels have paid for their making.
+  static std::int64_t pays_from(const Workspace& workspace);
 
   const std::vector<Stretch>& stretches() const { return stretches_; }
   /// Instructions that are in one of them.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "dualtape/array/convert.hpp"
 #include "dualtape/exec/kernels/part.hpp"
@@ -304,6 +305,11 @@ void Runner::finish(const Group& group) {
   first_home_ = false;
   for (std::size_t i = 0; i < segment.results.size(); ++i) {
     const Value& value = home_.code().values[segment.results[i]];
+    if (!members && group.home.empty() && value.varying && from.stride() == home_.capacity()) {
+      std::memcpy(results_[i].data(), from.data(segment.results[i]),
+                  static_cast<std::size_t>(value.bytes() * home_.capacity()));
+      continue;
+    }
     const auto bring = [&](auto word) {
       using Word = decltype(word);
       const Word* x = from.at<Word>(segment.results[i]);

@@ -77,7 +77,8 @@ void Workspace::fuse(std::shared_ptr<const Fusion> fusion) {
         *reinterpret_cast<double*>(varying() + offset) = number;
       }
     }
-    fused_.push_back({&stretch, {}, pointers(stretch.places), pointers(stretch.row_places)});
+    const machine::Kernel::Code alone = stretch.vectors ? nullptr : stretch.rest->entry();
+    fused_.push_back({&stretch, alone, {}, pointers(stretch.places), pointers(stretch.row_places)});
     machine::Call& call = fused_.back().call;
     call.lanes = varying();
     call.shared = varying();
@@ -224,9 +225,9 @@ void Workspace::run_rule(const Prepared& prepared, std::int64_t lanes) {
 }
 
 void Workspace::run_fused(Fused& fused, std::int64_t lanes) {
-  const Stretch& stretch = *fused.stretch;
   machine::Call& call = fused.call;
-  if (!stretch.vectors) return (*stretch.rest)(call);
+  if (fused.alone) return fused.alone(&call);
+  const Stretch& stretch = *fused.stretch;
   std::int64_t end = stretch.row_bytes;
   const std::int64_t vector = stretch.vectors->vector_bytes();
   if (stretch.numbers && capacity_ > 1) {

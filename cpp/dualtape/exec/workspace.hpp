@@ -98,6 +98,7 @@ class Workspace {
   };
   struct Fused {
     const Stretch* stretch;
+    machine::Kernel::Code alone;  // the only kernel, called once; or null
     machine::Call call;
     std::vector<const char*> places, rows;
   };

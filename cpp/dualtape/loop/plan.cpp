@@ -21,8 +21,6 @@ constexpr std::int64_t kVector = 16;    // the numbers in one
 /// A table of more entries than this is not kept in one piece.
 constexpr std::int64_t kLargestTable = 1 << 22;
 constexpr std::int64_t kWindow = 512;
-/// Fewer iterations than these are not worth fusing instructions for.
-constexpr std::int64_t kWorthFusing = 64;
 
 Level level_of(Source::Kind kind) {
   switch (kind) {
@@ -124,7 +122,7 @@ void Plan::make_machine() {
 }
 
 std::shared_ptr<const exec::Fusion> Plan::fusion(const exec::Workspace& workspace) const {
-  if (machine_ || settings_.iterations < kWorthFusing) return nullptr;
+  if (machine_ || settings_.iterations < exec::Fusion::pays_from(workspace)) return nullptr;
   std::call_once(fused_, [&] { fusion_ = exec::Fusion::of(workspace); });
   return fusion_;
 }

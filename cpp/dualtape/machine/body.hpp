@@ -27,8 +27,9 @@ enum class Kind : std::uint8_t {
   subtract,
   multiply,
   divide,
-  fma,     // a * b + c; immediate: kNegateProduct, kNegateAddend
-  strong,  // a * b, and 0 where that is NaN and a factor is 0
+  fma,         // a * b + c; immediate: kNegateProduct, kNegateAddend
+  strong,      // a * b, and 0 where that is NaN and a factor is 0
+  strong_sum,  // a * b + c, and c where that is NaN and a factor is 0; immediate: kNegateProduct
   negate,
   absolute,
   sqrt,

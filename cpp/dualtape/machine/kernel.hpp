@@ -38,15 +38,20 @@ struct Call {
 
 class Kernel {
  public:
-  Kernel(Pages pages, int width, std::int64_t item) : pages_(std::move(pages)), width_(width), item_(item) {}
-  void operator()(const Call& call) const { reinterpret_cast<void (*)(const Call*)>(pages_.data())(&call); }
+  using Code = void (*)(const Call*);
+  /// Code that begins so many bytes behind the beginning of the pages, which may still be empty.
+  Kernel(std::shared_ptr<const Pages> pages, std::size_t begin, std::size_t bytes, int width, std::int64_t item)
+      : pages_(std::move(pages)), begin_(begin), bytes_(bytes), width_(width), item_(item) {}
+  void operator()(const Call& call) const { entry()(&call); }
+  Code entry() const { return reinterpret_cast<Code>(code().data()); }
   /// Lanes in a vector; their memory is used in whole vectors.
   int width() const { return width_; }
   std::int64_t vector_bytes() const { return width_ * item_; }
-  std::span<const std::byte> code() const { return {static_cast<const std::byte*>(pages_.data()), pages_.size()}; }
+  std::span<const std::byte> code() const { return {static_cast<const std::byte*>(pages_->data()) + begin_, bytes_}; }
 
  private:
-  Pages pages_;
+  std::shared_ptr<const Pages> pages_;
+  std::size_t begin_, bytes_;
   int width_;
   std::int64_t item_;
 };
@@ -63,15 +68,29 @@ class FiniteFlags {
   static bool all_finite();
 };
 
-/// Whether machine code is wanted: not where the environment variable DUALTAPE_EXECUTOR is `interpreter` (the other
-/// value is `machine`).
+/// Whether machine code is wanted: not where the environment variable DUALTAPE_EXECUTOR is `interpreter`. Where it is
+/// `machine`, it is wanted at once, whether it pays or not.
 bool is_wanted();
+bool is_wanted_at_once();
 /// Lanes in a vector of the current instruction set; 0 where there is no machine code for it.
 int vector_width(bool single);
-/// What an instruction set brings (x86.cpp): null where it fails.
-std::unique_ptr<Kernel> emit(const Body& body, bool scalar);
+/// What an instruction set brings (x86.cpp): the code of a body, which may lie anywhere; none where that fails.
+std::vector<std::byte> emit(const Body& body, bool scalar);
 /// The kernel of a body: for vectors of lanes or, `scalar`, for one lane. Null where machine code cannot be had.
 std::unique_ptr<Kernel> compile(const Body& body, bool scalar);
+
+/// Kernels that are run one after the other, and lie so in memory.
+class Batch {
+ public:
+  /// The kernel of a body, which can be called once `finish` has succeeded. Null where there is none.
+  std::unique_ptr<Kernel> add(const Body& body, bool scalar);
+  /// False where the system does not allow it.
+  bool finish();
+
+ private:
+  std::shared_ptr<Pages> pages_ = std::make_shared<Pages>();
+  std::vector<std::byte> code_;
+};
 /// Whether that has happened although there is machine code for this processor: the system refused the memory, say.
 bool has_failed();
 

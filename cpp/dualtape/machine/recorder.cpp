@@ -53,13 +53,14 @@ struct Number {
   friend Number select(Truth mask, Number a, Number b) {
     return of(current->line(Kind::select, 0, mask.id, a.id, b.id));
   }
+  static void without_sign(Number& factor, std::uint32_t& signs) {
+    const Line line = current->body().lines[static_cast<std::size_t>(factor.id)];
+    if (line.kind == Kind::negate) signs ^= kNegateProduct, factor.id = line.operands[0];
+  }
   /// A sign before a factor or the addend is part of the instruction.
   friend Number fma(Number a, Number b, Number c) {
     std::uint32_t signs = 0;
-    for (Number* factor : {&a, &b}) {
-      const Line line = current->body().lines[static_cast<std::size_t>(factor->id)];
-      if (line.kind == Kind::negate) signs ^= kNegateProduct, factor->id = line.operands[0];
-    }
+    without_sign(a, signs), without_sign(b, signs);
     const Line addend = current->body().lines[static_cast<std::size_t>(c.id)];
     if (addend.kind == Kind::negate) signs ^= kNegateAddend, c.id = addend.operands[0];
     return of(current->line(Kind::fma, signs, a.id, b.id, c.id));
@@ -69,7 +70,9 @@ struct Number {
   }
   friend Number strong_product_and_sum(Number a, Number b, Number c) {
     if (current->body().finite) return fma(a, b, c);
-    return ops::strong_product_and_sum<Number>(a, b, c);
+    std::uint32_t signs = 0;
+    without_sign(a, signs), without_sign(b, signs);
+    return of(current->line(Kind::strong_sum, signs, a.id, b.id, c.id));
   }
   // What the polynomials of num/polynomials.hpp are made of.
   friend Number at_most(Number x, Number bound) { return make(Kind::at_most, x, bound); }

@@ -75,6 +75,15 @@ struct mask {
       return wrap(~a.raw);
     }
   }
+  DUALTAPE_INLINE friend bool all_of(mask m) {
+#if defined(DUALTAPE_ISA_avx512)
+    if constexpr (sizeof(Raw) == 64 && sizeof(T) == 8) return _mm512_movepi64_mask((__m512i)m.raw) == 0xFF;
+    if constexpr (sizeof(Raw) == 64 && sizeof(T) == 4) return _mm512_movepi32_mask((__m512i)m.raw) == 0xFFFF;
+#elif defined(DUALTAPE_ISA_avx2)
+    if constexpr (sizeof(Raw) == 32) return _mm256_movemask_epi8((__m256i)m.raw) == -1;
+#endif
+    if constexpr (W == 1) return m.raw;
+  }
   /// a where the mask is true, else b. A friend of the mask, so that a and b may both be plain numbers.
   DUALTAPE_INLINE friend lanes<T, W> select(mask where, lanes<T, W> a, lanes<T, W> b) {
     return lanes<T, W>::wrap(where.raw ? a.raw : b.raw);

@@ -86,6 +86,16 @@ constexpr T power_exponent_slope(const T& a, const T& b, const T& y) {
   return select((a == 0) & (b > 0), 0, y * log(a));
 }
 
+constexpr bool all_of(bool one) { return one; }
+/// 1 - a^b, which takes no power where that is lost beside 1: a^b is at most exp(-b (1 - a)).
+template <class T>
+constexpr T complement_of_power(const T& a, const T& b) {
+  if constexpr (requires { all_of(a > b); }) {
+    if (all_of((a >= 0) & (a < 1) & (b * (1 - a) > 40))) return T(1);
+  }
+  return 1 - power(a, b);
+}
+
 // Extremes
 
 /// The part of maximum's derivative that a gets: 1, 0, or 1/2 for a tie.

@@ -16,6 +16,7 @@ namespace dualtape::optim::DUALTAPE_ISA {
 
 // For numbers; other types bring theirs along.
 using ops::power;
+using ops::power_complement;
 using ops::select;
 using ops::sqrt;
 
@@ -111,7 +112,7 @@ struct sgd_momentum {
 struct adam_averages {
   template <class S>
   static S filled(const S& decay, const S& t) {
-    return S(1) - power(decay, t);
+    return power_complement(decay, t);
   }
   template <class T, class Step>
   DUALTAPE_INLINE static void average(const Step& s, const T& g, T& avg_g, T& avg_sqg) {

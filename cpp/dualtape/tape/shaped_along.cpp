@@ -5,6 +5,7 @@
 #include "dualtape/array/gather.hpp"
 #include "dualtape/base/error.hpp"
 #include "dualtape/tape/functions.hpp"
+#include "dualtape/tape/recorder.hpp"
 #include "dualtape/tape/shaped.hpp"
 
 namespace dualtape::tape {
@@ -72,6 +73,22 @@ Var take_along(const Var& x, std::int64_t axis, const Var& index, bool lenient) 
   attributes.flag = lenient;
   attributes.axis = axis;
   return along(take_along_rule, x, index, std::move(attributes));
+}
+
+Var take_at(const Var& x, std::int64_t axis, const Var& index) {
+  if (!is_recorded(index.value())) return take(x, axis, index.value());
+  // All vectors along the axis read at the same places.
+  const int at = static_cast<int>(axis);
+  Dims places = Dims::filled(x.ndim(), 1), each(x.shape()), made;
+  places[at] = each[at] = index.size();
+  for (int i = 0; i < x.ndim(); ++i) {
+    if (i != at) {
+      made.push_back(each[i]);
+      continue;
+    }
+    for (std::int64_t extent : index.shape()) made.push_back(extent);
+  }
+  return reshape(take_along(x, axis, broadcast_to(reshape(index, places), each)), made);
 }
 
 Var add_along(const Var& x, std::int64_t axis, const Var& index, Shape full, bool lenient) {

@@ -5,15 +5,16 @@ NumPy's own functions work on dlarrays too, and come here (`dualtape._protocols`
 making dlarrays and for those who like to see which library computes. Functions take dlarrays, arrays,
 numbers and sequences, and return dlarrays.
 
-Where to start: `_elementwise` (made from the table of ops), `_shaped` (reductions and rearrangements),
-`_creation` (making and joining), `_indexed` (what is made of indexing), `_shuffling` (borders, blocks and turns),
-`_sorting` (orders and places), `_statistics`, `_differences`, `_choosing`, `_products` and `_einsum`.
+Where to start: `_elementwise` (made from the table of ops), `_reductions`, `_shaped` (rearrangements),
+`_creation` (making and joining), `_indexed` (what is made of indexing), `_places` (indices), `_shuffling` (borders,
+blocks and turns), `_sorting` (orders and places), `_constants` (integers and truths), `_statistics`, `_nan`,
+`_differences`, `_choosing`, `_products` and `_einsum`.
 """
 
 from __future__ import annotations
 
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as _numpy
 
@@ -21,12 +22,16 @@ from dualtape._core import dlarray as _dlarray
 
 from . import (
     _choosing,
+    _constants,
     _creation,
     _differences,
     _einsum,
     _elementwise,
     _indexed,
+    _nan,
+    _places,
     _products,
+    _reductions,
     _shaped,
     _shuffling,
     _sorting,
@@ -34,41 +39,60 @@ from . import (
     linalg,
 )
 
-if TYPE_CHECKING:  # the names are collected below
+#: What NumPy 2.0 has not yet.
+_LATER = {"cumulative_prod", "cumulative_sum", "matvec", "unstack", "vecmat"}
 
-    def __getattr__(name: str) -> Any: ...
-
-
-_names: dict[str, Any] = dict(_elementwise.TABLE)
+_names: dict[str, Any] = _elementwise.TABLE | _constants.BY_NUMPY
 for _module in (
-    *(_elementwise, _shaped, _creation, _indexed, _products, _einsum),
-    *(_shuffling, _sorting, _statistics, _differences, _choosing),
+    *(_elementwise, _reductions, _shaped, _creation, _indexed, _products, _einsum, _places),
+    *(_shuffling, _sorting, _statistics, _nan, _differences, _choosing, _constants),
 ):
     _names |= {
         name: value
         for name, value in vars(_module).items()
-        if isinstance(value, FunctionType) and value.__module__ == _module.__name__ and name[0] != "_"
+        if isinstance(value, FunctionType)
+        and value.__module__ == _module.__name__
+        and (hasattr(_numpy, name) or name in _LATER)
     }
-del _names["refuse_out"], _names["plain"]
 # Second names that NumPy has.
 _names |= {
     "around": _names["round"],
     "amax": _names["max"],
+    "bitwise_invert": _names["invert"],
+    "bitwise_left_shift": _names["left_shift"],
+    "bitwise_not": _names["invert"],
+    "bitwise_right_shift": _names["right_shift"],
     "amin": _names["min"],
     "asanyarray": _names["asarray"],
     "concat": _names["concatenate"],
     "conj": _names["conjugate"],
+    "fix": _names["trunc"],
+    "i0": _elementwise.i0,
     "permute_dims": _names["transpose"],
 }
-# What is no function.
+if hasattr(_numpy, "row_stack"):  # (which NumPy means to give up)
+    _names["row_stack"] = _names["vstack"]
+# What is no function of arrays.
 _names |= {
     name: getattr(_numpy, name)
     for name in (
         *("e", "euler_gamma", "inf", "nan", "newaxis", "pi"),
-        *("bool_", "finfo", "float32", "float64", "int64"),
+        *("bool_", "broadcast_shapes", "dtype", "finfo", "float32", "float64", "iinfo", "int64", "issubdtype"),
     )
 }
-_names |= {"linalg": linalg, "ndarray": _dlarray}
+_names |= {"linalg": linalg, "ndarray": _dlarray, "r_": _places.r_, "c_": _places.c_}
 globals().update(_names)
 
 __all__ = sorted(_names)
+
+
+def __getattr__(name: str) -> Any:  # the names collected above are there; this says why others are not
+    if not hasattr(_numpy, name):
+        raise AttributeError(f"module 'dualtape.numpy' has no attribute {name!r}, and neither has numpy.")
+    if name == "fft" or name in ("csingle", "cdouble", "clongdouble", "complexfloating") or name.startswith("complex"):
+        why = "dlarrays hold real numbers, and its results are complex"
+    elif name in ("float16", "longdouble", "half"):
+        why = "dlarrays hold float64 and float32"
+    else:
+        why = "it has no derivative here; NumPy's own takes dlarrays that are not being differentiated"
+    raise AttributeError(f"module 'dualtape.numpy' has no attribute {name!r}: {why}.")

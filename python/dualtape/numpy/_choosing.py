@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from dualtape import _core
-from dualtape._core import dlarray
+from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray
-from ._elementwise import TABLE
+from ._elementwise import TABLE, refuse_out, without_out
 from ._shaped import Axis, ndim, shape
 
 _where, _not_equal = TABLE["where"], TABLE["not_equal"]
@@ -87,11 +87,33 @@ def array_equiv(a1: Any, a2: Any) -> bool:
 
 def choose(a: Any, choices: Sequence[Any], out: None = None, mode: str = "raise") -> dlarray:
     """For each element the choice with its number, as numpy.choose; the numbers are constants."""
+    if out is not None:
+        refuse_out("choose")
     places = np.choose(np.asarray(a), list(range(len(choices))), mode=mode)  # type: ignore[call-overload]
     made = asarray(choices[0])
     for number, choice in enumerate(choices[1:], 1):
         made = _where(places == number, choice, made)
     return _core.broadcast_to(made, np.broadcast_shapes(made.shape, places.shape))
+
+
+# Assignment by function. The array gets new values, which derivatives follow.
+
+
+def copyto(dst: dlarray, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    """Assign values, where a condition holds, as numpy.copyto."""
+    if not isinstance(dst, dlarray):
+        raise TypeError("copyto: an ndarray cannot hold what is differentiated; make it a dlarray first.")
+    dst[...] = src if where is True else _where(where, src, dst)
+
+
+def fill_diagonal(a: dlarray, val: Any, wrap: bool = False) -> None:
+    """Assign to the diagonal of a matrix, as numpy.fill_diagonal."""
+    if not isinstance(a, dlarray):
+        raise TypeError("fill_diagonal: an ndarray cannot hold what is differentiated; make it a dlarray first.")
+    if a.ndim != 2 or wrap:
+        raise ShapeError(f"fill_diagonal({a.shape}): the array must be a matrix, and wrap=True is not taken.")
+    places = np.arange(min(a.shape))
+    a[places, places] = val
 
 
 # Complex numbers: every dlarray is real.
@@ -107,6 +129,7 @@ def imag(val: Any) -> dlarray:
     return dlarray(np.zeros(shape(val), asarray(val).dtype))
 
 
+@without_out
 def conjugate(x: Any, /) -> dlarray:
     """The complex conjugate, as numpy.conjugate: the array itself."""
     return asarray(x)

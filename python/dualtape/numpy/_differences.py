@@ -14,8 +14,8 @@ from dualtape import _core
 from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray
-from ._elementwise import refuse_out
-from ._indexed import flip
+from ._elementwise import TABLE, refuse_out
+from ._indexed import diff, flip
 from ._products import plain
 from ._shaped import ndim, shape
 
@@ -33,6 +33,20 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> dlarray:
     if to_end is not None:
         parts.append(_core.astype(_core.ravel(asarray(to_end)), x.dtype))
     return _core.concatenate(parts)
+
+
+def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: float = 2 * np.pi) -> dlarray:
+    """Values with jumps of more than half a period taken back, as numpy.unwrap; the derivative is that of `p`."""
+    x = asarray(p)
+    at = axis % x.ndim
+    jumps = _core.stop_gradient(diff(x, axis=at))
+    half = period / 2.0
+    kept = TABLE["remainder"](jumps + half, period) - half
+    kept = TABLE["where"](TABLE["equal"](kept, -half) & (jumps > 0.0), half, kept)
+    limit = half if discont is None else max(float(discont), half)
+    turns = TABLE["where"](TABLE["absolute"](jumps) < limit, 0.0, kept - jumps)
+    later = _part(x, at, 1, None) + _core.cumsum(turns, at)
+    return _core.concatenate((_part(x, at, None, 1), later), at)
 
 
 def gradient(f: Any, *varargs: Any, axis: int | Sequence[int] | None = None, edge_order: int = 1) -> Any:

@@ -9,6 +9,7 @@ are the few functions whose NumPy signature says more than the op does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -45,6 +46,18 @@ def refuse_out(function: str) -> NoReturn:
         f"{function}: out= is not taken, since writing into an array that exists would pass by the tape; "
         "an output array was given; use the result, or assign it with y[...] = result."
     )
+
+
+def without_out(function: Function) -> Function:
+    """The function, which says why when ``out=`` is given."""
+
+    @functools.wraps(function)
+    def call(*args: Any, out: None = None, **kwargs: Any) -> Any:
+        if out is not None:
+            refuse_out(function.__name__)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def clip(
@@ -146,9 +159,24 @@ def round(a: Any, decimals: int = 0, out: None = None) -> dlarray:
     return _multiply(_rint(_true_divide(a, scale)), scale)
 
 
+@without_out
 def divmod(x1: Any, x2: Any, /) -> tuple[dlarray, dlarray]:
     """Quotient rounded down and remainder, as numpy.divmod."""
     return TABLE["floor_divide"](x1, x2), TABLE["remainder"](x1, x2)
+
+
+@without_out
+def modf(x: Any, /) -> tuple[dlarray, dlarray]:
+    """Fractional and whole part, both with the sign of `x`, as numpy.modf."""
+    whole = TABLE["trunc"](x)
+    return TABLE["copysign"](TABLE["where"](TABLE["isinf"](x), 0.0, TABLE["subtract"](x, whole)), x), whole
+
+
+@without_out
+def ldexp(x1: Any, x2: Any, /) -> dlarray:
+    """x1 * 2**x2, as numpy.ldexp; x2 is a constant."""
+    power = TABLE["exp2"](_core.astype(x2, np.float64))
+    return _multiply(x1, _core.astype(power, x1.dtype) if hasattr(x1, "dtype") else power)
 
 
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> dlarray:
@@ -162,5 +190,8 @@ def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan
     """Whether all elements are equal within tolerances, as numpy.allclose."""
     return bool(_core.all(isclose(a, b, rtol, atol, equal_nan)))
 
+
+#: The modified Bessel function, which NumPy has too.
+i0: Function = _core.elementwise.i0
 
 UFUNCS[np.divmod] = divmod

@@ -15,7 +15,7 @@ from dualtape import _core
 from dualtape._core import dlarray
 
 from ._creation import asarray
-from ._elementwise import TABLE, refuse_out
+from ._elementwise import TABLE, refuse_out, without_out
 from ._shaped import shape
 
 _where = TABLE["where"]
@@ -79,6 +79,7 @@ def diag(v: Any, k: int = 0) -> dlarray:
     return made
 
 
+@without_out
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> dlarray:
     """Sum along a diagonal, as numpy.trace."""
     return _core.sum(diagonal(a, offset, axis1, axis2), -1)

@@ -13,7 +13,7 @@ from dualtape import _core
 from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray
-from ._elementwise import TABLE, refuse_out
+from ._elementwise import TABLE, refuse_out, without_out
 
 _multiply = TABLE["multiply"]
 
@@ -52,9 +52,28 @@ def vdot(a: Any, b: Any, /) -> dlarray:
     return _core.matmul(_core.ravel(plain(a)), _core.ravel(plain(b)))
 
 
+@without_out
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> dlarray:
     """Dot products of the vectors along an axis, as numpy.vecdot."""
-    return _core.sum(_multiply(plain(x1), plain(x2)), axis)
+    x, y = plain(x1), plain(x2)
+    if x.ndim and y.ndim and x.shape[axis] != y.shape[axis]:
+        raise ShapeError(
+            f"vecdot({x.shape}, {y.shape}): the vectors differ in length; {x.shape[axis]} and {y.shape[axis]} elements "
+            "were given; they must be equal."
+        )
+    return _core.sum(_multiply(x, y), axis)
+
+
+@without_out
+def matvec(x1: Any, x2: Any, /) -> dlarray:
+    """Products of matrices with vectors, the last axis, as numpy.matvec."""
+    return _core.squeeze(_core.matmul(plain(x1), _core.expand_dims(plain(x2), -1)), -1)
+
+
+@without_out
+def vecmat(x1: Any, x2: Any, /) -> dlarray:
+    """Products of vectors, the last axis, with matrices, as numpy.vecmat."""
+    return _core.squeeze(_core.matmul(_core.expand_dims(plain(x1), -2), plain(x2)), -2)
 
 
 def outer(a: Any, b: Any, out: None = None) -> dlarray:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Statistics: quantiles, reductions that leave NaN out, covariances."""
+"""Statistics: quantiles and covariances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -201,86 +200,6 @@ def nanmedian(
     if out is not None:
         refuse_out("nanmedian")
     return _quantiles("nanmedian", a, 0.5, axis, "linear", keepdims, True)
-
-
-# Reductions that leave NaN out.
-
-
-def _without_nan(name: str, a: Any, dtype: Any, out: Any, stand_in: float) -> tuple[dlarray, dlarray]:
-    """The array with a number in place of NaN, and where that is."""
-    if out is not None:
-        refuse_out(name)
-    x = asarray(a, dtype)
-    missing = _isnan(x)
-    return (_where(missing, stand_in, x) if x.dtype in (np.float32, np.float64) else x), missing
-
-
-def _present(missing: dlarray, dtype: Any, axis: Axis, keepdims: bool) -> dlarray:
-    return _core.sum(_core.astype(~missing, dtype), axis, keepdims)
-
-
-def nansum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> dlarray:
-    """Sum of the elements that are not NaN, as numpy.nansum."""
-    x, _ = _without_nan("nansum", a, dtype, out, 0.0)
-    return _core.sum(x, axis, keepdims)
-
-
-def nanprod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> dlarray:
-    """Product of the elements that are not NaN, as numpy.nanprod."""
-    x, _ = _without_nan("nanprod", a, dtype, out, 1.0)
-    return _core.prod(x, axis, keepdims)
-
-
-def nanmean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> dlarray:
-    """Mean of the elements that are not NaN, as numpy.nanmean; NaN where there is none."""
-    x, missing = _without_nan("nanmean", a, dtype, out, 0.0)
-    if x.dtype not in (np.float32, np.float64):
-        return _core.mean(x, axis, keepdims)
-    return _core.sum(x, axis, keepdims) / _present(missing, x.dtype, axis, keepdims)
-
-
-def nanvar(
-    a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False
-) -> dlarray:
-    """Variance of the elements that are not NaN, as numpy.nanvar: the divisor is their number - ddof."""
-    x, missing = _without_nan("nanvar", a, dtype, out, 0.0)
-    if x.dtype not in (np.float32, np.float64):
-        return _core.var(x, axis, ddof, keepdims)
-    middle = _core.sum(x, axis, True) / _present(missing, x.dtype, axis, True)
-    away = _where(missing, 0.0, x - middle)
-    free = _present(missing, x.dtype, axis, keepdims) - ddof
-    spread = _core.sum(away * away, axis, keepdims) / free
-    return _where(free > 0.0, spread, np.nan)
-
-
-def nanstd(
-    a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False
-) -> dlarray:
-    """Standard deviation of the elements that are not NaN, as numpy.nanstd."""
-    return _sqrt(nanvar(a, axis, dtype, out, ddof, keepdims))
-
-
-def _nan_extreme(
-    name: str, extreme: Callable[..., Any], least: float, a: Any, axis: Axis, out: Any, keep: bool
-) -> dlarray:
-    x, missing = _without_nan(name, a, None, out, least)
-    found = extreme(x, axis, keep)
-    return _where(_core.all(missing, axis, keep), np.nan, found) if x.dtype in (np.float32, np.float64) else found
-
-
-def nanmax(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> dlarray:
-    """Largest element that is not NaN, as numpy.nanmax; NaN where there is none."""
-    return _nan_extreme("nanmax", _core.max, -np.inf, a, axis, out, keepdims)
-
-
-def nanmin(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> dlarray:
-    """Smallest element that is not NaN, as numpy.nanmin; NaN where there is none."""
-    return _nan_extreme("nanmin", _core.min, np.inf, a, axis, out, keepdims)
-
-
-def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> dlarray:
-    """Cumulative sum with NaN counted as 0, as numpy.nancumsum."""
-    return _core.cumsum(_without_nan("nancumsum", a, dtype, out, 0.0)[0], axis)
 
 
 # How variables go together.

@@ -21,6 +21,7 @@ from dualtape import _core
 from dualtape._core import ShapeError, dlarray
 
 from ._creation import asarray, eye
+from ._differences import cross
 from ._elementwise import TABLE
 from ._indexed import diagonal as _diagonal
 from ._indexed import matrix_transpose
@@ -30,6 +31,7 @@ from ._products import matmul, outer, plain, tensordot, vecdot
 __all__ = [
     "cholesky",
     "cond",
+    "cross",
     "det",
     "diagonal",
     "eigh",
@@ -345,8 +347,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> LstsqResult:
 
 
 def _rank(values: dlarray, cut: Any) -> dlarray:
-    # (Of no singular values none is the largest.)
-    limit = _core.max(values, -1, True) * cut if values.shape[-1] else values
+    # (Of no singular values none is the largest.) A cut may be given for each matrix.
+    each = _core.expand_dims(cut, -1) if np.ndim(cut) else cut
+    limit = _core.max(values, -1, True) * each if values.shape[-1] else values
     return _core.sum(_core.astype(TABLE["greater"](values, limit), np.int64), -1)
 
 
@@ -436,3 +439,12 @@ def expm(A: Any) -> dlarray:
     rule for matrix functions and applications" (1996).
     """
     return _linalg.expm(plain(A))
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("eig", "eigvals"):
+        raise AttributeError(
+            f"module 'dualtape.numpy.linalg' has no attribute {name!r}: its results are complex, and dlarrays "
+            "hold real numbers; eigh is there for symmetric matrices."
+        )
+    raise AttributeError(f"module 'dualtape.numpy.linalg' has no attribute {name!r}.")

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""SciPy's optimizers with dualtape's derivatives: ten problems, and how often each function is evaluated.
+
+    python examples/scipy_optimize.py
+
+`value_and_grad(f)` goes into `minimize(..., jac=True)` as it is, `hessian(f)` and `hvp(f)` into `hess` and `hessp`,
+`jacfwd(f)` into `least_squares` and `root`. Beside each run stands the same one with finite differences, which pays for
+every derivative with an evaluation for each variable. Start reading at PROBLEMS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+import dualtape as dt
+
+
+class Problem(NamedTuple):
+    """A function, where to start, and the two ways to solve it: with our derivatives and without any."""
+
+    name: str
+    ours: Callable[[], Any]
+    differences: Callable[[], Any]
+
+
+def rosenbrock(x: Any) -> Any:
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def beale(x: Any) -> Any:
+    a, b = x
+    return (1.5 - a + a * b) ** 2 + (2.25 - a + a * b**2) ** 2 + (2.625 - a + a * b**3) ** 2
+
+
+def wood(x: Any) -> Any:
+    a, b, c, d = x
+    return (
+        100 * (a**2 - b) ** 2 + (a - 1) ** 2 + (c - 1) ** 2 + 90 * (c**2 - d) ** 2
+        + 10.1 * ((b - 1) ** 2 + (d - 1) ** 2) + 19.8 * (b - 1) * (d - 1)
+    )  # fmt: skip
+
+
+def powell(x: Any) -> Any:
+    """Powell's function, whose Hessian is singular at the minimum."""
+    a, b, c, d = x
+    return (a + 10 * b) ** 2 + 5 * (c - d) ** 2 + (b - 2 * c) ** 4 + 10 * (a - d) ** 4
+
+
+def styblinski(x: Any) -> Any:
+    return 0.5 * np.sum(x**4 - 16 * x**2 + 5 * x)
+
+
+RNG = np.random.default_rng(7)
+FEATURES = RNG.standard_normal((80, 6))
+LABELS = (FEATURES @ np.array([1.0, -2.0, 0.5, 0.0, 1.5, -1.0]) + RNG.logistic(size=80) > 0).astype(float)
+
+
+def logistic(w: Any) -> Any:
+    """Logistic regression with a penalty."""
+    scores = FEATURES @ w
+    return np.sum(np.logaddexp(0.0, scores) - LABELS * scores) + 0.5 * np.sum(w**2)
+
+
+TIMES = np.linspace(0.0, 4.0, 40)
+DECAY = 2.0 * np.exp(-1.3 * TIMES) + 0.7 * np.exp(-0.3 * TIMES) + 0.01 * RNG.standard_normal(40)
+
+
+def decay(p: Any) -> Any:
+    """Residuals of a sum of two exponentials."""
+    return p[0] * np.exp(-p[1] * TIMES) + p[2] * np.exp(-p[3] * TIMES) - DECAY
+
+
+def broyden(x: Any) -> Any:
+    """Broyden's tridiagonal equations."""
+    left = np.concatenate([np.zeros(1), x[:-1]])
+    right = np.concatenate([x[1:], np.zeros(1)])
+    return (3.0 - 2.0 * x) * x - left - 2.0 * right + 1.0
+
+
+def minimized(name: str, f: Any, start: Any, method: str, **options: Any) -> Problem:
+    """A problem for `minimize`; `options` are for both ways."""
+    x = np.asarray(start, float)
+    return Problem(
+        f"{name} ({method})",
+        lambda: optimize.minimize(dt.value_and_grad(f), x, jac=True, method=method, **options),
+        lambda: optimize.minimize(f, x, method=method, **options),
+    )
+
+
+def with_second_order(name: str, f: Any, start: Any, second: dict[str, Any]) -> Problem:
+    """Newton's method in a trust region; without derivatives, quasi-Newton with differences."""
+    x = np.asarray(start, float)
+    return Problem(
+        f"{name} (trust-constr, {', '.join(second)})",
+        lambda: optimize.minimize(dt.value_and_grad(f), x, jac=True, method="trust-constr", **second),
+        lambda: optimize.minimize(f, x, method="trust-constr", jac="2-point", hess=optimize.BFGS()),
+    )
+
+
+PROBLEMS = [
+    minimized("Rosenbrock, 10 dimensions", rosenbrock, np.full(10, -1.0), "BFGS"),
+    minimized("Beale", beale, [1.0, 1.0], "BFGS"),
+    minimized("Wood", wood, [-3.0, -1.0, -3.0, -1.0], "BFGS"),
+    minimized("Powell's singular function", powell, [3.0, -1.0, 0.0, 1.0], "CG"),
+    minimized("Styblinski and Tang, in a box", styblinski, np.full(5, 0.5), "L-BFGS-B", bounds=[(-5, 5)] * 5),
+    minimized("logistic regression", logistic, np.zeros(6), "L-BFGS-B"),
+    with_second_order("Rosenbrock, 6 dimensions", rosenbrock, np.full(6, -0.5), {"hess": dt.hessian(rosenbrock)}),
+    with_second_order("Beale", beale, [1.0, 1.0], {"hessp": dt.hvp(beale)}),
+    Problem(
+        "two exponentials (least_squares)",
+        lambda: optimize.least_squares(decay, [1.0, 2.0, 1.0, 0.1], jac=dt.jacfwd(decay)),
+        lambda: total(optimize.least_squares, decay, [1.0, 2.0, 1.0, 0.1]),
+    ),
+    Problem(
+        "Broyden's equations, 12 unknowns (root)",
+        lambda: optimize.root(broyden, np.full(12, -1.0), jac=dt.jacfwd(broyden)),
+        lambda: total(optimize.root, broyden, np.full(12, -1.0)),
+    ),
+]  # fmt: skip
+
+
+def total(solve: Callable[..., Any], f: Callable[[Any], Any], start: Any) -> Any:
+    """A solver's answer, with all its evaluations counted: some leave out those of their differences."""
+    count = 0
+
+    def counted(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return f(x)
+
+    found = solve(counted, np.asarray(start, float))
+    found.nfev = count
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'evaluations of the function':58} {'with ours':>10} {'differences':>12}")
+    for name, ours, differences in PROBLEMS:
+        mine, theirs = ours(), differences()
+        print(f"{name:58} {mine.nfev:10} {theirs.nfev:12}")
+
+
+if __name__ == "__main__":
+    main()
