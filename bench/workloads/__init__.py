@@ -11,7 +11,19 @@ from typing import Any
 
 NAMES = (
     *("seed", "rosenbrock", "recurrence", "arrays", "optimizers", "digits"),
-    *("descent", "first", "rates", "stopping", "branches", "training", "calls", "logistic", "growth", "linalg"),
+    *(
+        "descent",
+        "first",
+        "rates",
+        "stopping",
+        "branches",
+        "training",
+        "calls",
+        "logistic",
+        "growth",
+        "linalg",
+        "rolled",
+    ),
 )
 
 

@@ -254,10 +254,49 @@ Var spread(const Var& value, Shape shape) {
   return tape::broadcast_to(trimmed, shape);
 }
 
+/// Whether a part of a key is a whole number that the body of a rolled loop computes, such as the i of fori_loop.
+bool is_computed_index(PyObject* item) {
+  if (!is_dlarray(item)) return false;
+  const Array& value = var_of(item).value();
+  return value.ndim() == 0 && (value.dtype() == DType::i64 || value.weak()) && tape::is_recorded(value);
+}
+
+/// x[key] where integers of the key differ from step to step of a rolled loop, so that nothing can be decided on them:
+/// they are operands. Null where there are none, or the key is one that this cannot do.
+PyObject* computed_item(PyObject* self, PyObject* key) {
+  Ref items(PyTuple_Check(key) ? Py_NewRef(key) : checked(PyTuple_Pack(1, key)));
+  const Py_ssize_t count = PyTuple_GET_SIZE(items.get());
+  Ref rest(checked(PyTuple_New(count)));
+  Var x = var_of(self);
+  bool any = false;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* item = PyTuple_GET_ITEM(items.get(), i);
+    PyTuple_SET_ITEM(rest.get(), i, Py_NewRef(item));
+    if (!is_computed_index(item)) {
+      if (!PySlice_Check(item) && !is_integer(item)) return nullptr;  // the axis of those behind is not i
+      continue;
+    }
+    if (i >= x.ndim()) return nullptr;
+    Dims one(x.shape());
+    one[static_cast<int>(i)] = 1;
+    const Var index = tape::cast(var_of(item), DType::i64);
+    const Var everywhere = tape::broadcast_to(tape::reshape(index, Dims::filled(x.ndim(), 1)), one);
+    x = tape::take_along(x, i, everywhere);
+    PyTuple_SetItem(rest.get(), i, checked(PyLong_FromLong(0)));
+    any = true;
+  }
+  if (!any) return nullptr;
+  Ref taken(make_labelled(std::move(x), labels_of(self)));
+  return checked(get_item(taken.get(), rest.get()));
+}
+
 }  // namespace
 
 PyObject* get_item(PyObject* self, PyObject* key) {
   return guarded([&]() -> PyObject* {
+    if (tape::Recorder::lifting()) {
+      if (PyObject* out = computed_item(self, key)) return out;
+    }
     const Var& x = var_of(self);
     Key parsed = read_key(x, key, labels_of(self));
     if (parsed.plain) {

@@ -5,9 +5,9 @@ The body is traced once, on the first state, whatever the number of steps, and t
 (cpp/dualtape/loop/rolled.hpp), with derivatives of both modes and any order. It works on values, under differentiation,
 in traced functions, and in the steps of `loop` and `sweep`, where each lane of a `while_loop` has its own count.
 
-A body that cannot be traced (it takes a number out of an array, decides on a value, draws random numbers or has a rule
-of `custom_vjp`) runs step by step in Python instead, with the same results and derivatives; then every step is on the
-tape, or in the program, by itself. Start reading at `scan`.
+A decision on a value is traced both ways, and results are chosen among them. A body that cannot be traced (it takes a
+number out of an array, draws random numbers or has a rule of `custom_vjp`) runs step by step in Python instead, with
+the same results and derivatives; then every step is on the tape, or in the program, by itself. Start at `scan`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from dualtape.tree import Structure, check_same, flatten, paths, unflatten
 __all__ = ["fori_loop", "scan", "while_loop"]
 
 
-class _OtherDtype(Exception):
-    """A number in the state becomes an array of another dtype: begin again with that."""
+class _OtherDtype(BaseException):
+    """A number in the state becomes an array of another dtype: begin again with that. No error of the body's."""
 
     def __init__(self, place: int, dtype: Any) -> None:
         super().__init__()
@@ -133,7 +133,8 @@ def _rolled(
             return None
         while True:
             try:
-                return _core.roll(body, state.leaves, state.weak, *rest)
+                out: list[dlarray] | None = _core.roll(body, state.leaves, state.weak, *rest)
+                return out
             except _OtherDtype as change:
                 state.promote(change)
             except TraceError:
@@ -173,9 +174,10 @@ def scan(
 
     Notes
     -----
-    `f` is called once, to be traced. Reverse mode keeps some states on the way and computes the others again
-    (Griewank and Walther 2000): memory grows with the logarithm of the number of steps, and up to 1.2 million steps
-    are computed at most twice each. Derivatives of any order go through forward and reverse mode alike.
+    `f` is called once, to be traced, or once for each way through its decisions. Reverse mode keeps some states on the
+    way and computes the others again (Griewank and Walther 2000): memory grows with the logarithm of the number of
+    steps, and up to 1.2 million steps are computed at most twice each. Derivatives of any order go through forward and
+    reverse mode alike.
 
     Examples
     --------
@@ -202,7 +204,7 @@ def scan(
     carry: list[Any] = state.leaves
     collected: list[list[Any]] = []
     for k in reversed(range(steps)) if reverse else range(steps):
-        results = _again(state, lambda carry=carry, k=k: body(carry, [x[k] for x in entries]))
+        results = _again(state, body, carry, [x[k] for x in entries])
         carry = results[:count]
         collected.append(results[count:])
     if not collected:
@@ -220,11 +222,11 @@ def _pair(result: Any) -> tuple[Any, Any]:
     return result
 
 
-def _again(state: _State, step: Callable[[], list[Any]]) -> list[Any]:
+def _again(state: _State, step: Callable[..., list[Any]], *args: Any) -> list[Any]:
     """A step in Python; a number in the state that becomes an array stays one."""
     while True:
         try:
-            return step()
+            return step(*args)
         except _OtherDtype as change:
             state.promote(change)
 
@@ -265,8 +267,12 @@ def fori_loop(lower: Any, upper: Any, body: Callable[..., Any], init: Any) -> An
     if out is not None:
         return state.tree(out)[1]
     carry: list[Any] = state.leaves
+
+    def in_python(i: int, carry: list[Any]) -> list[Any]:
+        return state.checked((float(i), body(i, state.tree(carry)[1])))
+
     for i in range(first, last):
-        carry = _again(state, lambda carry=carry, i=i: state.checked((float(i), body(i, state.tree(carry)[1]))))
+        carry = _again(state, in_python, i, carry)
     return state.tree(carry)[1]
 
 
@@ -335,6 +341,10 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], init: Any) ->
     if out is not None:
         return state.tree(out)
     carry: list[Any] = state.leaves
+
+    def in_python(carry: list[Any]) -> list[Any]:
+        return state.checked(body(state.tree(carry)))
+
     while bool(cond(state.tree(carry))):
-        carry = _again(state, lambda carry=carry: state.checked(body(state.tree(carry))))
+        carry = _again(state, in_python, carry)
     return state.tree(carry)

@@ -36,23 +36,13 @@ std::int64_t next_kept(std::int64_t steps, std::int64_t places) {
 }
 
 std::int64_t places_for(std::int64_t steps, std::size_t bytes) {
-  const auto doublings = static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(steps, 2))));
+  const auto doublings =
+      static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(steps, 2))));
   const auto fit = static_cast<std::int64_t>(kMostBytes / std::max<std::size_t>(bytes, 1));
   return std::clamp(fit, kFewestPerDoubling * doublings, kPerDoubling * doublings);
 }
 
-void Checkpoints::keep(std::int64_t step, const char* state) {
-  if (steps_.size() == pieces_.size() * kTogether) {
-    pieces_.push_back(std::make_unique_for_overwrite<char[]>(kTogether * bytes_));
-  }
-  steps_.push_back(step);
-  if (bytes_ == sizeof(double)) {
-    std::memcpy(at(steps_.size() - 1), state, sizeof(double));
-  } else if (bytes_) {
-    std::memcpy(at(steps_.size() - 1), state, bytes_);
-  }
-  most_ = std::max(most_, count());
-}
+void Checkpoints::grow() { pieces_.push_back(std::make_unique_for_overwrite<char[]>(kTogether * bytes_)); }
 
 void Checkpoints::offer(std::int64_t step, const char* state, std::int64_t places) {
   if (step & (every_ - 1)) return;

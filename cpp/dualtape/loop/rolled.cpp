@@ -77,15 +77,6 @@ Stepper::Lent::~Lent() {
   if (from_->spare_.size() < kMostSpare) from_->spare_.push_back(std::move(workspace_));
 }
 
-void Stepper::Lent::step() {
-  if (kernel_) {
-    (*kernel_)(*call_);
-  } else {
-    workspace_->run(0, workspace_->capacity());
-  }
-  for (const Move& move : moves_) copy_bytes(move.to, move.from, move.bytes);
-}
-
 Port Stepper::Lent::port(exec::ValueId id) {
   const exec::Value& value = from_->code().values[id];
   const std::int64_t lanes = workspace_->capacity(), numbers = value.size * (value.varying ? lanes : 1);
@@ -108,10 +99,7 @@ void Port::fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) 
   });
 }
 
-void Port::store(double* to) const {
-  if (dtype == DType::f64 && repeat == 1) {
-    return copy_bytes(to, at, bytes);
-  }
+void Port::store_converted(double* to) const {
   array::dispatch(dtype, [&]<class T>() {
     const T* from = reinterpret_cast<const T*>(at);
     for (std::int64_t i = 0; i < numbers; ++i) {
@@ -157,6 +145,7 @@ Rolled::Rolled(Parts parts) : parts_(std::move(parts)) {
   for (std::size_t i = 0; i < operands_.size(); ++i) {
     pulled_offsets_.push_back(operands_[i].differentiable() ? pulled_size_ : -1);
     if (operands_[i].differentiable()) pulled_size_ += numbers(i);
+    if (!is_entry(i)) entries_begin_ = pulled_size_;
   }
   stepper_ = std::make_unique<Stepper>(graph, parts_.carry);
   if (is_while()) starter_ = std::make_unique<Stepper>(parts_.start->graph(), 0);
@@ -187,8 +176,7 @@ std::shared_ptr<const Rolled> Rolled::pushed(std::span<const Array> samples) con
   parts.entries = count(parts_.carry + parts_.outside, operands_.size());
   for (const Leaf& output : outputs_) parts.outputs += output.differentiable();
   if (is_while()) {
-    parts.start =
-        std::make_shared<const Program>(pushed_start_graph(*this, samples), parts_.start->contraction());
+    parts.start = std::make_shared<const Program>(pushed_start_graph(*this, samples), parts_.start->contraction());
   }
   pushed_ = std::make_shared<const Rolled>(std::move(parts));
   return pushed_;
@@ -261,6 +249,12 @@ std::string Rolled::save() const {
     out += bytes;
   }
   return out;
+}
+
+std::string Rolled::text() const {
+  const std::size_t nodes = only_segment(parts_.step->graph()).nodes.size();
+  const std::string step = std::to_string(nodes) + (nodes == 1 ? " instruction a step" : " instructions a step");
+  return (is_while() ? "while" : std::to_string(parts_.length) + " steps") + ", " + step;
 }
 
 std::shared_ptr<const Rolled> Rolled::load(std::string_view bytes) {

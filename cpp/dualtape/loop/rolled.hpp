@@ -63,7 +63,14 @@ struct Port {
   void fill(const double* from) const;
   void fill_lane(const double* from, std::int64_t lane, std::int64_t lanes) const;
   /// Writes it as float64 numbers.
-  void store(double* to) const;
+  void store(double* to) const {
+    if (dtype == DType::f64 && repeat == 1) {
+      copy_bytes(to, at, bytes);
+    } else {
+      store_converted(to);
+    }
+  }
+  void store_converted(double* to) const;
 };
 
 /// The code of a step that writes the first results over the first inputs, and workspaces for it that are not in use.
@@ -78,7 +85,14 @@ class Stepper {
     ~Lent();
     exec::Workspace& workspace() { return *workspace_; }
     /// One step, on everything that is in the workspace.
-    void step();
+    void step() {
+      if (kernel_) {
+        (*kernel_)(*call_);
+      } else {
+        workspace_->run(0, workspace_->capacity());
+      }
+      for (const Move& move : moves_) copy_bytes(move.to, move.from, move.bytes);
+    }
     Port input(std::size_t i) { return port(from_->code().inputs[i]); }
     Port result(std::size_t i) { return port(from_->code().segments[0].results[i]); }
     /// The memory of inputs first ... last - 1, which follow each other, and its bytes.
@@ -142,9 +156,10 @@ class Rolled final : public tape::Payload {
   /// Numbers that an operand has in all.
   std::int64_t numbers(std::size_t operand) const;
   Dims full_shape(std::size_t operand) const;
-  /// Numbers of the result of `rolled`, and of `rolled_pull`.
+  /// Numbers of the result of `rolled`, and of `rolled_pull`, with the cotangents of entries, which come last, or
+  /// without.
   std::int64_t result_size() const { return result_size_; }
-  std::int64_t pulled_size() const { return pulled_size_; }
+  std::int64_t pulled_size(bool entries) const { return entries ? pulled_size_ : entries_begin_; }
   /// Places of the carry and the outputs in the result.
   const std::vector<std::int64_t>& offsets() const { return offsets_; }
   /// Places of the operands in the result of `rolled_pull`; -1 where they have no cotangents.
@@ -164,13 +179,14 @@ class Rolled final : public tape::Payload {
   std::optional<Kept> take(std::span<const Array> operands) const;
 
   std::string save() const override;
+  std::string text() const override;
   static std::shared_ptr<const Rolled> load(std::string_view bytes);
 
  private:
   Parts parts_;
   std::vector<Leaf> operands_, outputs_;
   std::vector<std::int64_t> offsets_, pulled_offsets_;
-  std::int64_t result_size_ = 0, pulled_size_ = 0;
+  std::int64_t result_size_ = 0, pulled_size_ = 0, entries_begin_ = 0;
   std::unique_ptr<Stepper> stepper_, starter_;
   mutable std::recursive_mutex mutex_;
   mutable std::shared_ptr<const Rolled> pushed_;
@@ -189,8 +205,10 @@ Array first_lane(const Array& x);
 /// With `kept`, states are kept there. Without `out`, that is all.
 void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, const tape::ActiveLanes& active,
          double* out, Kept* kept = nullptr);
-/// Pulls a cotangent back; the operands are followed by it. Steps are computed again from the states that were kept.
-void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept kept, double* out);
+/// Pulls a cotangent back; the operands are followed by it. `entries`: with the cotangents of those that have an entry
+/// for each step. Steps are computed again from the states that were kept.
+void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept kept, bool entries,
+          double* out);
 /// Called now and then while a loop runs; what it throws ends the loop. Set once, when the module is loaded.
 extern void (*poll)();
 

@@ -97,19 +97,29 @@ Var cotangents_for(const Rolled& rolled, const Var* primals, const Var& tangents
 }
 
 /// What `rolled_pull` of the loop that pushes tangents gives for the primals, in the layout of that of the loop itself.
-Var primals_of(const Rolled& rolled, const Var& pulled) {
+Var primals_of(const Rolled& rolled, const Var& pulled, bool entries) {
   std::vector<Var> parts;
   std::int64_t at = 0;
   for (std::size_t i = 0; i < rolled.operand_count(); ++i) {
-    if (!rolled.operands()[i].differentiable()) continue;
+    if (!rolled.operands()[i].differentiable() || (rolled.is_entry(i) && !entries)) continue;
     parts.push_back(piece(pulled, at, Dims{rolled.numbers(i)}, DType::f64));
     at += 2 * rolled.numbers(i);
   }
   return joined(parts);
 }
 
-Var apply_pull(std::shared_ptr<const Rolled> rolled, std::vector<Var> operands, const Var& cotangent);
+/// `entries`: with the cotangents of what has an entry for each step.
+Var apply_pull(std::shared_ptr<const Rolled> rolled, std::vector<Var> operands, const Var& cotangent, bool entries);
 
+/// Whether the cotangent of an operand with entries is wanted.
+bool wants_entries(const Rolled& rolled, const std::vector<bool>& wanted) {
+  for (std::size_t i = 0; i < rolled.operand_count(); ++i) {
+    if (wanted[i] && rolled.is_entry(i)) return true;
+  }
+  return false;
+}
+
+/// Of the attributes, `flag` leaves out the cotangents of entries, and `axis` is the number of lanes, or 0.
 class RolledRule : public tape::ShapedRule {
  public:
   bool linear() const override { return false; }
@@ -122,7 +132,7 @@ class RolledRule : public tape::ShapedRule {
   }
   Array forward(Operands in, const Attributes& attributes) const override {
     const Rolled& rolled = of(attributes);
-    Dims shape{size(rolled)};
+    Dims shape{size(attributes)};
     if (attributes.axis) shape.push_back(attributes.axis);
     Array out = Array::empty(DType::f64, shape);
     if (attributes.axis) {
@@ -135,7 +145,7 @@ class RolledRule : public tape::ShapedRule {
     if (pulls()) {
       std::optional<Kept> kept = rolled.take(operands);
       if (!kept) run(rolled, operands, 1, {1, nullptr}, nullptr, &kept.emplace());
-      pull(rolled, operands, 1, std::move(*kept), to);
+      pull(rolled, operands, 1, std::move(*kept), !attributes.flag, to);
     } else if (tape::Tape::current()) {
       Kept kept;
       run(rolled, operands, 1, {1, nullptr}, to, &kept);
@@ -155,11 +165,9 @@ class RolledRule : public tape::ShapedRule {
     if (!pulls()) return run(of(attributes), operands, lanes, active, to);
     Kept kept;
     run(of(attributes), operands, lanes, active, nullptr, &kept);
-    pull(of(attributes), operands, lanes, std::move(kept), to);
+    pull(of(attributes), operands, lanes, std::move(kept), !attributes.flag, to);
   }
-  std::optional<Dims> infer(Operands, const Attributes& attributes) const override {
-    return Dims{size(of(attributes))};
-  }
+  std::optional<Dims> infer(Operands, const Attributes& attributes) const override { return Dims{size(attributes)}; }
   void check(Operands in, const Attributes& attributes) const override {
     if (!attributes.payload) throw ShapeError(std::string(name()) + ": the loop is missing.");
     const Rolled& rolled = of(attributes);
@@ -182,7 +190,10 @@ class RolledRule : public tape::ShapedRule {
 
  protected:
   virtual bool pulls() const = 0;
-  std::int64_t size(const Rolled& rolled) const { return pulls() ? rolled.pulled_size() : rolled.result_size(); }
+  std::int64_t size(const Attributes& attributes) const {
+    const Rolled& rolled = of(attributes);
+    return pulls() ? rolled.pulled_size(!attributes.flag) : rolled.result_size();
+  }
   static std::vector<Array> contiguous(Operands in) {
     std::vector<Array> out;
     for (const Array* x : in) out.push_back(x->as_contiguous());
@@ -204,7 +215,8 @@ class RunRule final : public RolledRule {
   std::string_view name() const override { return "rolled"; }
   std::vector<Var> vjps(const Call& call, const std::vector<bool>& wanted, const Var& cotangent) const override {
     const std::shared_ptr<const Rolled> rolled = shared(call.attributes);
-    return apart(*rolled, apply_pull(rolled, {call.operands.begin(), call.operands.end()}, cotangent), wanted);
+    const std::vector<Var> operands(call.operands.begin(), call.operands.end());
+    return apart(*rolled, apply_pull(rolled, operands, cotangent, wants_entries(*rolled, wanted)), wanted);
   }
   Var jvp(const Call& call, std::span<const Var* const> tangents) const override {
     const Rolled& rolled = of(call.attributes);
@@ -224,21 +236,26 @@ class PullRule final : public RolledRule {
     const auto pushed = rolled.pushed(samples_of(call.operands, rolled));
     const std::size_t last = rolled.operand_count();
     const Var both = cotangents_for(rolled, tangents[last], call.operands[last]);
-    return primals_of(rolled, apply_pull(pushed, paired(rolled, call.operands, tangents), both));
+    const bool entries = !call.attributes.flag;
+    return primals_of(rolled, apply_pull(pushed, paired(rolled, call.operands, tangents), both, entries), entries);
   }
   std::vector<Var> vjps(const Call& call, const std::vector<bool>& wanted, const Var& cotangent) const override {
     const Rolled& rolled = of(call.attributes);
     const auto pushed = rolled.pushed(samples_of(call.operands, rolled));
     const std::size_t last = rolled.operand_count();
     std::vector<bool> all(last);
-    for (std::size_t i = 0; i < last; ++i) all[i] = rolled.operands()[i].differentiable();
+    for (std::size_t i = 0; i < last; ++i) {
+      all[i] = rolled.operands()[i].differentiable() && !(call.attributes.flag && rolled.is_entry(i));
+    }
     const std::vector<Var> tangents = apart(rolled, cotangent, all);
     std::vector<const Var*> pointers;
     for (std::size_t i = 0; i < last; ++i) pointers.push_back(all[i] ? &tangents[i] : nullptr);
     const std::vector<Var> operands = paired(rolled, call.operands, pointers);
     std::vector<bool> of_operands(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(last));
     const Var both = cotangents_for(rolled, nullptr, call.operands[last]);
-    std::vector<Var> out = apart(rolled, primals_of(rolled, apply_pull(pushed, operands, both)), of_operands);
+    const bool entries = wants_entries(rolled, wanted);
+    const Var pulled = primals_of(rolled, apply_pull(pushed, operands, both, entries), entries);
+    std::vector<Var> out = apart(rolled, pulled, of_operands);
     out.push_back(wanted[last] ? tangents_of(rolled, apply_rolled(pushed, operands)) : Var());
     return out;
   }
@@ -257,9 +274,11 @@ Attributes with(std::shared_ptr<const Rolled> rolled) {
   return attributes;
 }
 
-Var apply_pull(std::shared_ptr<const Rolled> rolled, std::vector<Var> operands, const Var& cotangent) {
+Var apply_pull(std::shared_ptr<const Rolled> rolled, std::vector<Var> operands, const Var& cotangent, bool entries) {
   operands.push_back(tape::cast(cotangent, DType::f64));
-  return tape::apply(pull_rule, operands, with(std::move(rolled)));
+  Attributes attributes = with(std::move(rolled));
+  attributes.flag = !entries;
+  return tape::apply(pull_rule, operands, std::move(attributes));
 }
 
 }  // namespace

@@ -203,7 +203,8 @@ void run(const Rolled& rolled, std::span<const Array> operands, std::int64_t lan
   if (kept) kept->counts = counts.counts();
 }
 
-void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept journey, double* out) {
+void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t lanes, Kept journey, bool with_entries,
+          double* out) {
   const Rolled::Parts& parts = rolled.parts();
   const std::vector<Leaf>& leaves = rolled.operands();
   const Array& cotangent = operands[rolled.operand_count()];
@@ -217,7 +218,8 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
   // Inputs of the pull: sums, cotangents of the carry, the operands of the step, cotangents of the outputs.
   std::vector<std::size_t> sums, carried, entries;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (leaves[i].differentiable()) (i < parts.carry ? carried : rolled.is_entry(i) ? entries : sums).push_back(i);
+    if (!leaves[i].differentiable() || (rolled.is_entry(i) && !with_entries)) continue;
+    (i < parts.carry ? carried : rolled.is_entry(i) ? entries : sums).push_back(i);
   }
   const std::size_t first_operand = sums.size() + carried.size(), first_output = first_operand + leaves.size();
   for (std::size_t i = parts.carry; i < parts.carry + parts.outside; ++i) {
@@ -230,12 +232,12 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
   };
   std::vector<Row> outputs, pulled;
   for (std::size_t i = 0; i < parts.outputs; ++i) {
-    outputs.push_back({back.input(first_output + i), rolled.offsets()[parts.carry + i] * lanes,
-                       rolled.outputs()[i].size * lanes});
+    outputs.push_back(
+        {back.input(first_output + i), rolled.offsets()[parts.carry + i] * lanes, rolled.outputs()[i].size * lanes});
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    pulled.push_back({back.result(first_operand + i), rolled.pulled_offsets()[entries[i]] * lanes,
-                      leaves[entries[i]].size * lanes});
+    pulled.push_back(
+        {back.result(first_operand + i), rolled.pulled_offsets()[entries[i]] * lanes, leaves[entries[i]].size * lanes});
   }
   const auto begin = [&](std::int64_t lane) {
     for (std::size_t s = 0; s < sums.size(); ++s) back.input(s).fill_lane(nullptr, lane, lanes);
@@ -265,6 +267,13 @@ void pull(const Rolled& rolled, std::span<const Array> operands, std::int64_t la
     if (!there) walk.go_to(kept.last(), kept.last_state());
     for (std::int64_t left = end - walk.at(); !there && left > 1; left = end - walk.at()) {
       const std::int64_t free = places - kept.count();
+      if (left <= free + 1) {  // room for each
+        while (walk.at() < end - 1) {
+          walk.step();
+          kept.keep(walk.at(), walk.state());
+        }
+        break;
+      }
       const std::int64_t target = walk.at() + (free > 0 ? next_kept(left, free + 1) : left - 1);
       while (walk.at() < target) walk.step();
       if (free > 0) kept.keep(walk.at(), walk.state());

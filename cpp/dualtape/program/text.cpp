@@ -33,6 +33,10 @@ std::string attributes(const Node& node) {
   const auto add = [&](const std::string& text) { out += out.empty() ? text : ", " + text; };
   if (!a.dims.empty())
     add((name == "reshape" || name == "broadcast_to" || name == "sum_to_shape" ? "shape=" : "axes=") + list(a.dims));
+  if (a.payload) {
+    add(a.payload->text());
+    return out;
+  }
   if (a.axis) add("axis=" + std::to_string(a.axis));
   if (a.flag) add(name == "cumsum" ? "reverse" : "keepdims");
   if (name == "cast") add("dtype=" + std::string(array::name(a.dtype)));

@@ -48,9 +48,10 @@ Trace::Trace(std::function<Line()> where, std::vector<std::int64_t> forced)
   current_ = this;
 }
 
-Trace::Trace(std::function<Line()> where, Body)
+Trace::Trace(std::function<Line()> where, Body, std::vector<std::int64_t> forced)
     : Recorder(new_trace(), current_),
       where_(std::move(where)),
+      forced_(std::move(forced)),
       outer_(current_),
       outer_watch_(std::move(array::trace_watch())) {
   array::trace_watch() = {trace(), {}, &outer_watch_};

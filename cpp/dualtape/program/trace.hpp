@@ -41,7 +41,7 @@ class Trace final : public tape::Recorder {
   /// The trace of a loop's body, inside of another trace or not. What the body takes from outside and must not be
   /// frozen becomes a further input: `lifted` are those values, in the order of their inputs.
   struct Body {};
-  Trace(std::function<Line()> where, Body);
+  Trace(std::function<Line()> where, Body, std::vector<std::int64_t> forced = {});
   const std::vector<Var>& lifted() const { return lifted_; }
   ~Trace() override;
   Trace(const Trace&) = delete;

@@ -28,11 +28,12 @@ Var take(const Var& x, std::int64_t axis, const Array& index);
 /// Zeros of shape `full` with x added at the indices, duplicates included.
 Var put_add(const Var& x, std::int64_t axis, const Array& index, Shape full);
 /// The elements of each vector along `axis` at places of its own; the index may be a value of the program.
-Var take_along(const Var& x, std::int64_t axis, const Var& index);
+/// `lenient`: a place that is not there gives NaN, and no error.
+Var take_along(const Var& x, std::int64_t axis, const Var& index, bool lenient = false);
 /// `take` at places that may be a value of the program.
 Var take_at(const Var& x, std::int64_t axis, const Var& index);
 /// Zeros of shape `full` with x added at those places.
-Var add_along(const Var& x, std::int64_t axis, const Var& index, Shape full);
+Var add_along(const Var& x, std::int64_t axis, const Var& index, Shape full, bool lenient = false);
 Var concatenate(std::span<const Var> parts, std::int64_t axis);
 Var stack(std::span<const Var> parts, std::int64_t axis);
 Var cast(const Var& x, DType dtype);

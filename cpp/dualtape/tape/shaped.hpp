@@ -22,6 +22,8 @@ class Payload {
   virtual ~Payload() = default;
   /// All of it as bytes, for files of programs; the rule's `load` reads them.
   virtual std::string save() const = 0;
+  /// What it is, in a few words, where a program is printed.
+  virtual std::string text() const = 0;
 };
 
 /// Lanes whose results count: the first `count`, or those whose bits are set. The others hold any numbers.

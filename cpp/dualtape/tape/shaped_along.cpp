@@ -31,10 +31,10 @@ struct TakeAlongRule final : AlongRule {
     return array::take_along(*in[0], a.axis, *in[1], a.flag);
   }
   Var vjp(const Call& call, int, const Var& ct) const override {
-    return add_along(ct, call.attributes.axis, call.operands[1], call.shapes[0]);
+    return add_along(ct, call.attributes.axis, call.operands[1], call.shapes[0], call.attributes.flag);
   }
   Var jvp(const Call& call, std::span<const Var* const> tangents) const override {
-    return take_along(*tangents[0], call.attributes.axis, call.operands[1]);
+    return take_along(*tangents[0], call.attributes.axis, call.operands[1], call.attributes.flag);
   }
 };
 
@@ -49,10 +49,11 @@ struct AddAlongRule final : AlongRule {
     return array::add_along(*in[0], a.axis, *in[1], a.dims, a.flag);
   }
   Var vjp(const Call& call, int, const Var& ct) const override {
-    return take_along(ct, call.attributes.axis, call.operands[1]);
+    return take_along(ct, call.attributes.axis, call.operands[1], call.attributes.flag);
   }
   Var jvp(const Call& call, std::span<const Var* const> tangents) const override {
-    return add_along(*tangents[0], call.attributes.axis, call.operands[1], call.attributes.dims);
+    const Attributes& a = call.attributes;
+    return add_along(*tangents[0], a.axis, call.operands[1], a.dims, a.flag);
   }
 };
 
@@ -67,8 +68,9 @@ Var along(const ShapedRule& rule, const Var& x, const Var& index, Attributes att
 
 }  // namespace
 
-Var take_along(const Var& x, std::int64_t axis, const Var& index) {
+Var take_along(const Var& x, std::int64_t axis, const Var& index, bool lenient) {
   Attributes attributes;
+  attributes.flag = lenient;
   attributes.axis = axis;
   return along(take_along_rule, x, index, std::move(attributes));
 }
@@ -89,8 +91,9 @@ Var take_at(const Var& x, std::int64_t axis, const Var& index) {
   return reshape(take_along(x, axis, broadcast_to(reshape(index, places), each)), made);
 }
 
-Var add_along(const Var& x, std::int64_t axis, const Var& index, Shape full) {
+Var add_along(const Var& x, std::int64_t axis, const Var& index, Shape full, bool lenient) {
   Attributes attributes;
+  attributes.flag = lenient;
   attributes.axis = axis;
   attributes.dims = Dims(full);
   return along(add_along_rule, x, index, std::move(attributes));
