@@ -37,6 +37,7 @@ FOLDER = __file__.removesuffix("_captures.py")
 SMALL = 1 << 20  # bytes of an ndarray that is copied to be compared
 
 
+@functools.cache
 def is_users_file(file: str | None) -> bool:
     """Whether a source file is neither ours nor a library's."""
     if not file or file.startswith("<frozen") or "site-packages" in file or "dist-packages" in file:
@@ -54,6 +55,7 @@ def is_users(function: Any) -> bool:
     return not is_our_function(function) and is_users_file(function.__code__.co_filename)
 
 
+@functools.cache
 def is_ours(module: str | None) -> bool:
     return (module or "").partition(".")[0] == PACKAGE
 
@@ -104,9 +106,8 @@ class Captures:
     # ---- finding ----------------------------------------------------------------------------------------------
 
     def _function(self, function: types.FunctionType) -> None:
-        wrapped = inspect.unwrap(function)
-        if wrapped is not function:
-            self._value("the function", wrapped, DEPTH)
+        if hasattr(function, "__wrapped__"):
+            self._value("the function", inspect.unwrap(function), DEPTH)
         if id(function) in self._seen:
             return
         self._seen.add(id(function))
