@@ -69,7 +69,15 @@ def _as_floats(f: Callable[[], Any]) -> Prepared:
 def dualtape() -> Prepared:
     import dualtape as dt
 
-    return _as_floats(repeated(dt.trace(_slope(), X1, X2)))
+    slope = _slope()
+
+    def flat(x1: Any, x2: Any) -> Any:
+        """What the C function returns: a tuple of three."""
+        y, slopes = slope(x1, x2)
+        return y, *slopes
+
+    run = repeated(dt.trace(flat, X1, X2))
+    return Prepared(run, lambda: [float(number) for number in run()])
 
 
 def dualtape_bound() -> Prepared:

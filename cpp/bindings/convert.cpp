@@ -4,6 +4,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -184,6 +186,27 @@ Array array_from(const char* op, PyObject* object, PyObject* dtype) {
   Array out = borrow(array, found);
   if (dtype) return out.cast(dtype_from(op, dtype)).copy();
   return out.copy();
+}
+
+Array array_by_dlpack(PyObject* object) {
+  constexpr const char* kOp = "from_dlpack";
+  refuse_unfit(kOp, object);
+  if (!has_attribute(object, "__dlpack__")) {
+    refuse(kOp, "an object of type " + type_name(object), "pass an array that has __dlpack__, or use dlarray(x).");
+  }
+  const py::tuple device = py::handle(object).attr("__dlpack_device__")();
+  constexpr int kHosts[] = {1, 3, 11};  // of the standard: the CPU, and memory of CUDA and ROCm on its side
+  if (std::find(std::begin(kHosts), std::end(kHosts), device[0].cast<int>()) == std::end(kHosts)) {
+    PyErr_Format(
+        PyExc_BufferError,
+        "from_dlpack: the memory must be the CPU's; it is on the device %R; copy the array there first, as with "
+        "PyTorch's x.cpu().",
+        device.ptr());
+    throw PythonError{};
+  }
+  auto array = py::reinterpret_steal<py::array>(checked(PyObject_CallOneArg(numpy_attribute("from_dlpack"), object)));
+  const DType dtype = settle_dtype(kOp, array, false);
+  return borrow(array, dtype);
 }
 
 Var weak_as(const Var& number, DType dtype) {

@@ -126,6 +126,8 @@ class Ref {
 Var operand(const char* op, PyObject* object, bool* weak = nullptr, bool* foreign = nullptr);
 /// Data for a dlarray of its own: always a copy. Lists of Python numbers become float64.
 Array array_from(const char* op, PyObject* object, PyObject* dtype = nullptr);
+/// The memory of an object that speaks DLPack, without a copy where the dtype is one of ours.
+Array array_by_dlpack(PyObject* object);
 /// A number as 0-d array of `dtype`, for a weak operand.
 Var weak_as(const Var& number, DType dtype);
 /// A NumPy array: a fresh copy, or a read-only view of the same memory. TraceError for a value that is being traced.

@@ -309,6 +309,18 @@ void bind_transforms(py::module_& module) {
       "is_tracked", [](const py::object& x) { return is_dlarray(x.ptr()) && on_current_tape(var_of(x.ptr())); },
       py::arg("x"), "Whether the value lies on the current tape.");
   module.def(
+      "from_dlpack", [](const py::object& x) { return steal(make_dlarray(Var(array_by_dlpack(x.ptr())))); },
+      py::arg("x"), py::pos_only(),
+      "An array that shares the memory of another library's, by DLPack.\n\n"
+      "Parameters\n----------\nx : object with ``__dlpack__``, on the CPU\n"
+      "    An array of PyTorch, JAX, NumPy, ...; of float64, float32, int64 or bool, or of a dtype that is "
+      "converted.\n\n"
+      "Returns\n-------\ndlarray\n"
+      "    It keeps the memory alive and never writes to it: an assignment gives the dlarray memory of its own. What\n"
+      "    the other library writes is seen, so that is to be left alone while a derivative or a loop is running.\n\n"
+      "Raises\n------\nBufferError\n    The memory is on another device, or the array must not leave its library.\n"
+      "DTypeError\n    The numbers are complex, or the object speaks no DLPack.");
+  module.def(
       "with_labels",
       [](const py::object& x, const py::object& labels) {
         if (!is_dlarray(x.ptr())) throw DTypeError("with_labels: only a dlarray can have labels.");

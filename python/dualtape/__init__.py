@@ -33,6 +33,7 @@ from dualtape._core import (
     dlfeval,
     dlgradient,
     extractdata,
+    from_dlpack,
     stop_gradient,
 )
 from dualtape._execution import Execution
@@ -102,6 +103,7 @@ __all__ = [  # noqa: RUF022 - in the order of the documentation
     # MATLAB's verbs
     "dlarray",
     "extractdata",
+    "from_dlpack",
     "dlfeval",
     "dlgradient",
     "dljacobian",

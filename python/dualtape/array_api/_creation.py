@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import dualtape.numpy as dnp
+from dualtape import _core
 from dualtape._core import dlarray
 
 
@@ -40,13 +41,11 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> dlarray:
-    """An array by DLPack; its numbers are copied, except for those of a dlarray, which is its own result."""
+    """An array by DLPack, which shares the memory unless a copy is wanted or the dtype is not one of ours."""
     check_device(device)
     if isinstance(x, dlarray) and not copy:
         return x
-    if copy is False:
-        raise BufferError("from_dlpack: dlarrays own their numbers, so copy=False is not possible; give copy=None.")
-    return dlarray(np.from_dlpack(x))
+    return dlarray(np.from_dlpack(x)) if copy else _core.from_dlpack(x)
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> dlarray:
