@@ -138,6 +138,9 @@ class Recorder {
   LineId guard(LineId mask);
   void join(LineId guard);
 
+  /// For the numbers of an op's rule: a function was met that is no instruction.
+  void refuse() { refused_ = true; }
+
   Body& body() { return body_; }
   const Body& body() const { return body_; }
 
@@ -149,6 +152,7 @@ class Recorder {
   std::unordered_map<Line, LineId, Hash> known_;
   std::map<std::pair<Input::From, std::int64_t>, std::uint32_t> inputs_;  // where each is in the body
   std::unordered_map<std::uint64_t, std::uint32_t> constants_;            // the same, by their bits
+  bool refused_ = false;
   std::vector<std::vector<Line>> guarded_;  // what is known only within the guards that are open
 };
 

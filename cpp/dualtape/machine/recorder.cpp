@@ -14,7 +14,6 @@ namespace {
 constexpr std::size_t kMostLines = 100;
 
 thread_local Recorder* current = nullptr;
-thread_local bool heavy = false;  // a function was met that is no instruction
 
 struct Truth {
   LineId id;
@@ -112,13 +111,13 @@ struct Number {
       case ops::Op::trunc:
         return rounded(Rounding::trunc, x);
       default:
-        heavy = true;
+        current->refuse();
         return x;
     }
   }
   static Number function(ops::Op op, Number a, Number b) {
     if (op == ops::Op::copysign) return make(Kind::copysign, a, b);
-    heavy = true;
+    current->refuse();
     return a;
   }
 #define DUALTAPE_UNARY_NATIVE(name, ...) \
@@ -143,7 +142,7 @@ struct Number {
     if constexpr (ops::is_made_of_operators<Rule>()) {
       return Rule::value(x...);
     } else {
-      heavy = true;
+      current->refuse();
       const Number all[] = {x...};
       return all[0];
     }
@@ -234,8 +233,9 @@ LineId Recorder::truth(LineId number) {
 
 std::optional<LineId> Recorder::op(ops::Op op, std::span<const LineId> operands) {
   current = this;
-  heavy = false;
-  return ops::dispatch(op, [&](auto rule) { return record<decltype(rule)>(operands); });
+  refused_ = false;
+  const std::optional<LineId> out = ops::dispatch(op, [&](auto rule) { return record<decltype(rule)>(operands); });
+  return refused_ ? std::nullopt : out;
 }
 
 bool is_light(ops::Op op) {
@@ -247,7 +247,7 @@ bool is_light(ops::Op op) {
       const LineId operands[] = {recorder.input(Input::From::lanes, 0), recorder.input(Input::From::lanes, 8),
                                  recorder.input(Input::From::lanes, 16)};
       const bool made = recorder.op(static_cast<ops::Op>(i), operands).has_value();
-      out.push_back(made && !heavy && body.lines.size() <= kMostLines);
+      out.push_back(made && body.lines.size() <= kMostLines);
     }
     return out;
   }();
