@@ -44,6 +44,8 @@ PyObject* get_shape(PyObject*, const Var& x) { return ints(x.shape()); }
 PyObject* get_ndim(PyObject*, const Var& x) { return PyLong_FromLong(x.ndim()); }
 PyObject* get_size(PyObject*, const Var& x) { return PyLong_FromLongLong(x.size()); }
 PyObject* get_nbytes(PyObject*, const Var& x) { return PyLong_FromLongLong(x.size() * item_size(x.dtype())); }
+/// A Series has 3000, a DataFrame 4000: https://pandas.pydata.org/docs/development/extending.html
+PyObject* get_pandas_priority(PyObject*, const Var&) { return PyLong_FromLong(10000); }
 PyObject* get_itemsize(PyObject*, const Var& x) { return PyLong_FromLongLong(item_size(x.dtype())); }
 PyObject* get_dtype(PyObject*, const Var& x) {
   return PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(x.dtype()));
@@ -79,6 +81,8 @@ PyGetSetDef properties[] = {
     {"real", getter<get_real>, nullptr, "The array itself.", nullptr},
     {"imag", getter<get_imag>, nullptr, "Zeros.", nullptr},
     {"dims", getter<get_dims>, nullptr, "Labels of the axes, a str of S, C, B, T, U; empty without labels.", nullptr},
+    {"__pandas_priority__", getter<get_pandas_priority>, nullptr,
+     "Above those of pandas' classes, so that they leave arithmetic with dlarrays to these.", nullptr},
     {"tracked", getter<get_tracked>, nullptr, "Whether a derivative passes through this value now.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
