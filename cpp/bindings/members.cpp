@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Properties and methods of dlarray that are not functions of the module: what it is, how it prints, and how its
 // elements leave it.
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -191,12 +192,18 @@ PyObject* reduce(PyObject* self, PyObject*) {
   });
 }
 
+bool runs_backwards(const Array& x) {
+  return std::ranges::any_of(x.strides(), [](auto stride) { return stride < 0; });
+}
+
 PyObject* dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     refuse_tracked("__dlpack__", var_of(self));
     // NumPy speaks DLPack for us. It exports writable memory only to those who don't know the read-only flag, so
-    // they get a copy.
-    Ref shared(checked(to_numpy(var_of(self).value(), false)));
+    // they get a copy. So does who takes an array with an axis that runs backwards: PyTorch ends the process at it.
+    PyObject* wish = kwargs ? PyDict_GetItemString(kwargs, "copy") : nullptr;
+    const bool straighten = wish != Py_False && runs_backwards(var_of(self).value());
+    Ref shared(checked(to_numpy(var_of(self).value(), straighten)));
     Ref method(checked(PyObject_GetAttrString(shared.get(), "__dlpack__")));
     PyObject* capsule = PyObject_Call(method.get(), args, kwargs);
     if (capsule || !PyErr_ExceptionMatches(PyExc_BufferError)) return capsule;
