@@ -200,3 +200,5 @@ def test_xarray_around_dlarrays() -> None:
     np.testing.assert_allclose(*(dt.vjp(f, w)[1](np.ones(2))[0] for f in (labelled, plain)))
     np.testing.assert_allclose(*(dt.linearize(f, w)[1](np.ones(3)) for f in (labelled, plain)))
     np.testing.assert_allclose(*(dt.hessian(lambda w, f=f: f(w).sum())(w) for f in (labelled, plain)))
+    program = dt.trace(labelled, w)
+    np.testing.assert_allclose(dt.extractdata(program(w)), plain(w))

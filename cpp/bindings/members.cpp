@@ -200,7 +200,7 @@ PyObject* dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     refuse_tracked("__dlpack__", var_of(self));
     // NumPy speaks DLPack for us. It exports writable memory only to those who don't know the read-only flag, so
-    // they get a copy. So does who takes an array with an axis that runs backwards: PyTorch ends the process at it.
+    // they get a copy. An axis that runs backwards needs one too: PyTorch ends the process at negative strides.
     PyObject* wish = kwargs ? PyDict_GetItemString(kwargs, "copy") : nullptr;
     const bool straighten = wish != Py_False && runs_backwards(var_of(self).value());
     Ref shared(checked(to_numpy(var_of(self).value(), straighten)));
