@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Code that was written for NumPy runs with nothing but its arrays replaced.
 
-Five kinds of script that people publish, in the shape in which they publish them: `np.` everywhere, loops over lists
+Seven kinds of script that people publish, in the shape in which they publish them: `np.` everywhere, loops over lists
 and dicts, in-place updates, masks, `np.linalg`. Each is called on ndarrays, for the value, and on dlarrays; its
 derivatives are compared with the script's own, where it has them, or else with finite differences.
 """
@@ -21,7 +21,7 @@ import scipy.optimize
 import dualtape as dt
 
 
-def check_gradient(f: Callable[[Any], Any], x: np.ndarray, rtol: float = 1e-7) -> np.ndarray:
+def check_gradient(f: Callable[[Any], Any], x: np.ndarray, rtol: float = 1e-7, traced: bool = True) -> np.ndarray:
     """The gradient, compared with central differences; the value with that of ndarrays. Traced, it is the same."""
     value, gradient = dt.value_and_grad(f)(x)
     np.testing.assert_allclose(float(value), float(np.squeeze(f(x))), rtol=1e-13)
@@ -35,6 +35,8 @@ def check_gradient(f: Callable[[Any], Any], x: np.ndarray, rtol: float = 1e-7) -
     gradient = np.asarray(dt.extractdata(gradient))
     scale = np.abs(differences).max()
     np.testing.assert_allclose(gradient.ravel(), differences, rtol=rtol, atol=rtol * scale)
+    if not traced:
+        return gradient
     program = dt.trace(dt.value_and_grad(f), x)
     np.testing.assert_allclose(np.asarray(dt.extractdata(program(x)[1])), gradient, rtol=1e-9, atol=1e-12 * scale)
     return gradient
@@ -167,7 +169,7 @@ def test_bundle_adjustment() -> None:
         e[i] = 1e-6
         differences[:, i] = (function(start + e) - function(start - e)) / 2e-6
     np.testing.assert_allclose(matrix, differences, rtol=1e-5, atol=1e-4)
-    fitted = scipy.optimize.least_squares(function, start, jac=lambda p: np.asarray(jacobian(p)), x_scale="jac")
+    fitted = scipy.optimize.least_squares(function, start, jac=jacobian, x_scale="jac")
     assert fitted.cost < 1e-12
 
 
@@ -226,6 +228,69 @@ def test_recurrent_network() -> None:
     assert float(value) == pytest.approx(plain, rel=1e-13)
     for ours, theirs in zip(slopes, recurrent_slopes(targets, parameters, found), strict=True):
         np.testing.assert_allclose(np.asarray(dt.extractdata(ours)), theirs, rtol=1e-10, atol=1e-13)
+
+
+# ---- a hidden Markov model, by the scaled forward algorithm ----------------------------------------------------
+
+
+def markov_log_likelihood(scores: Any, seen: Any) -> Any:
+    """`scores` are those of the transitions, in the first columns, and of the symbols that each state emits."""
+    n = scores.shape[0]
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    transitions, emissions = weights[:, :n], weights[:, n:]
+    transitions = transitions / transitions.sum(axis=1, keepdims=True)
+    emissions /= emissions.sum(axis=1)[:, None]
+    alpha = np.full(n, 1 / n) * emissions[:, seen[0]]
+    total = 0.0
+    for symbol in seen[1:]:
+        scale = alpha.sum()
+        total += np.log(scale)
+        alpha = (alpha / scale) @ transitions * emissions[:, symbol]
+    return total + np.log(alpha.sum())
+
+
+def test_hidden_markov_model() -> None:
+    rng = np.random.default_rng(4)
+    seen = rng.integers(0, 4, 30)
+    check_gradient(lambda scores: markov_log_likelihood(scores, seen), rng.standard_normal((3, 7)), rtol=1e-6)
+
+
+# ---- bodies that attract each other ----------------------------------------------------------------------------
+
+
+def accelerations(positions: Any, masses: Any, softening: float) -> Any:
+    x, y = positions[:, 0:1], positions[:, 1:2]
+    dx, dy = x.T - x, y.T - y
+    inverse = dx**2 + dy**2 + softening**2
+    inverse[inverse > 0] = inverse[inverse > 0] ** (-1.5)
+    return np.hstack((np.matmul(dx * inverse, masses), np.matmul(dy * inverse, masses)))
+
+
+def energy_after(positions: Any, velocities: Any, masses: Any, steps: int, width: float = 0.02) -> Any:
+    """Leapfrog steps, and the energy of the motion at their end."""
+    velocities = velocities - np.mean(masses * velocities, 0) / np.mean(masses)
+    acceleration = accelerations(positions, masses, 0.1)
+    for _ in range(steps):
+        velocities = velocities + acceleration * width / 2
+        positions = positions + velocities * width
+        acceleration = accelerations(positions, masses, 0.1)
+        velocities = velocities + acceleration * width / 2
+    return 0.5 * np.sum(masses * velocities**2)
+
+
+def test_bodies() -> None:
+    rng = np.random.default_rng(5)
+    positions, velocities = rng.standard_normal((2, 5, 2))
+    masses = rng.uniform(0.5, 1.5, (5, 1))
+    for function, x in (
+        (lambda p: energy_after(p, velocities, masses, 12), positions),
+        (lambda v: energy_after(positions, v, masses, 12), velocities),
+        (lambda m: energy_after(positions, velocities, m, 12), masses),
+    ):
+        check_gradient(function, x, rtol=1e-6, traced=False)
+    # A program cannot have arrays as large as a mask has hits; it says so, and what to write.
+    with pytest.raises(dt.TraceError, match=r"numpy\.where"):
+        dt.trace(lambda p: energy_after(p, velocities, masses, 12), positions)
 
 
 # ---- Rosenbrock's function, called from SciPy --------------------------------------------------------------------

@@ -26,7 +26,8 @@ def test_there_are_ten_problems() -> None:
 def test_fewer_evaluations_than_with_finite_differences(problem: Any) -> None:
     ours, theirs = problem.ours(), problem.differences()
     assert ours.success
-    assert ours.nfev < theirs.nfev
+    # (Hessians, products and Jacobians included.)
+    assert ours.nfev + ours.get("further", 0) < theirs.nfev
     # The same solution, to what differences can do; the better one is ours.
     np.testing.assert_allclose(ours.x, theirs.x, rtol=1e-2, atol=2e-2)
     if np.ndim(ours.fun) == 0:
@@ -38,8 +39,8 @@ def test_the_example_prints_its_table(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11
     for line in lines[1:]:
-        ours, theirs = map(int, line.split()[-2:])
-        assert ours < theirs
+        ours, theirs, further = map(int, line.split()[-3:])
+        assert ours + further < theirs
 
 
 def valley(x: Any) -> Any:

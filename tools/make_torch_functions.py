@@ -35,6 +35,14 @@ WEIGHTS = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
 SHIFT, SCALE = [0.1, -0.2, 0.3], [1.5, 0.5, -1.0]
 STATISTICS = [0.2, -0.1, 0.4], [0.5, 1.5, 2.0]
 
+
+def network(x: Any, w1: Any, b1: Any, shift: Any, scale: Any, kept: Any, w2: Any, b2: Any) -> torch.Tensor:
+    """The layers of examples/digits_batchnorm.py in training, with a given dropout of a quarter, and their loss."""
+    hidden = F.batch_norm(F.linear(x, w1, b1), None, None, scale, shift, training=True)
+    scores = F.linear(F.relu(hidden) * kept / 0.75, w2, b2)
+    return F.cross_entropy(scores, torch.tensor(ONE_HOT), reduction="sum") / len(x)
+
+
 CASES: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "mse": (lambda y, t: F.mse_loss(y, t, reduction="sum") / (2 * len(y)), [X, T]),
     "l2loss": (lambda y, t: F.mse_loss(y, t, reduction="sum") / len(y), [X, T]),
@@ -60,6 +68,19 @@ CASES: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "batchnorm for inference": (
         lambda x, b, w, m, v: F.batch_norm(x, m.detach(), v.detach(), w, b, training=False),
         [X, SHIFT, SCALE, *STATISTICS],
+    ),
+    "network": (
+        network,
+        [
+            X,
+            numbers(4, 3, seed=5),
+            numbers(4, seed=6),
+            [0.1, -0.2, 0.3, 0.4],
+            [1.5, 0.5, -1.0, 2.0],
+            numbers(5, 4, seed=9) > -0.7,
+            numbers(3, 4, seed=7),
+            numbers(3, seed=8),
+        ],
     ),
     "layernorm": (lambda x, b, w: F.layer_norm(x, (3,), w, b), [X, SHIFT, SCALE]),
     "layernorm of images": (

@@ -63,6 +63,7 @@ ATTRIBUTES = {  # of dlarray and Dual
     "dims": "str",
     "dtype": "np.dtype[Any]",
     "itemsize": "int",
+    "__pandas_priority__": "int",
     "nbytes": "int",
     "ndim": "int",
     "shape": "tuple[int, ...]",

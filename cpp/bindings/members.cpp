@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Properties and methods of dlarray that are not functions of the module: what it is, how it prints, and how its
 // elements leave it.
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -44,6 +45,8 @@ PyObject* get_shape(PyObject*, const Var& x) { return ints(x.shape()); }
 PyObject* get_ndim(PyObject*, const Var& x) { return PyLong_FromLong(x.ndim()); }
 PyObject* get_size(PyObject*, const Var& x) { return PyLong_FromLongLong(x.size()); }
 PyObject* get_nbytes(PyObject*, const Var& x) { return PyLong_FromLongLong(x.size() * item_size(x.dtype())); }
+/// A Series has 3000, a DataFrame 4000: https://pandas.pydata.org/docs/development/extending.html
+PyObject* get_pandas_priority(PyObject*, const Var&) { return PyLong_FromLong(10000); }
 PyObject* get_itemsize(PyObject*, const Var& x) { return PyLong_FromLongLong(item_size(x.dtype())); }
 PyObject* get_dtype(PyObject*, const Var& x) {
   return PyObject_CallOneArg(numpy_attribute("dtype"), numpy_dtype(x.dtype()));
@@ -79,6 +82,8 @@ PyGetSetDef properties[] = {
     {"real", getter<get_real>, nullptr, "The array itself.", nullptr},
     {"imag", getter<get_imag>, nullptr, "Zeros.", nullptr},
     {"dims", getter<get_dims>, nullptr, "Labels of the axes, a str of S, C, B, T, U; empty without labels.", nullptr},
+    {"__pandas_priority__", getter<get_pandas_priority>, nullptr,
+     "Above those of pandas' classes, so that they leave arithmetic with dlarrays to these.", nullptr},
     {"tracked", getter<get_tracked>, nullptr, "Whether a derivative passes through this value now.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
@@ -187,12 +192,18 @@ PyObject* reduce(PyObject* self, PyObject*) {
   });
 }
 
+bool runs_backwards(const Array& x) {
+  return std::ranges::any_of(x.strides(), [](auto stride) { return stride < 0; });
+}
+
 PyObject* dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     refuse_tracked("__dlpack__", var_of(self));
     // NumPy speaks DLPack for us. It exports writable memory only to those who don't know the read-only flag, so
-    // they get a copy.
-    Ref shared(checked(to_numpy(var_of(self).value(), false)));
+    // they get a copy. An axis that runs backwards needs one too: PyTorch ends the process at negative strides.
+    PyObject* wish = kwargs ? PyDict_GetItemString(kwargs, "copy") : nullptr;
+    const bool straighten = wish != Py_False && runs_backwards(var_of(self).value());
+    Ref shared(checked(to_numpy(var_of(self).value(), straighten)));
     Ref method(checked(PyObject_GetAttrString(shared.get(), "__dlpack__")));
     PyObject* capsule = PyObject_Call(method.get(), args, kwargs);
     if (capsule || !PyErr_ExceptionMatches(PyExc_BufferError)) return capsule;

@@ -11,13 +11,28 @@ import numpy as np
 
 from dualtape import _core
 from dualtape._core import GradientError, dlarray, extractdata
-from dualtape.tree import flatten, unflatten
+from dualtape.tree import Structure, flatten, unflatten
 
 Argnums = int | Sequence[int]
 
 
+def unwrapped(value: Any) -> Any:
+    """The dlarray inside of an xarray.DataArray, which holds it as its data; anything else as it is."""
+    if isinstance(value, (dlarray, float, np.ndarray)):
+        return value
+    inner = getattr(value, "data", None)
+    return inner if isinstance(inner, dlarray) else value
+
+
 def as_dlarray(value: Any) -> dlarray:
+    value = unwrapped(value)
     return value if isinstance(value, dlarray) else dlarray(value)
+
+
+def flatten_result(result: Any) -> tuple[list[Any], Structure]:
+    """The leaves of what a function returned, and their structure; labelled arrays count as the dlarrays inside."""
+    leaves, structure = flatten(result)
+    return [unwrapped(leaf) for leaf in leaves], structure
 
 
 def shape_of(value: Any) -> tuple[int, ...]:

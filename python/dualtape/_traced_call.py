@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dualtape import _core
+from dualtape._arguments import flatten_result
 from dualtape._core import DTypeError, TraceError, dlarray
 from dualtape._parameters import parameters_of
 from dualtape.tree import Structure, flatten, paths, unflatten
@@ -74,7 +75,7 @@ def trace_call(
             filled[place] = value
         own_args, own_kwargs = unflatten(structure, filled)
         with pure:
-            results, found = flatten(function(*own_args, **own_kwargs))
+            results, found = flatten_result(function(*own_args, **own_kwargs))
         for path, leaf in zip(paths(found, "result"), results, strict=True):
             if isinstance(leaf, (str, bytes)):
                 raise DTypeError(f"{where}: {path} must be a number or an array; the function returned {leaf!r:.60}.")

@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from dualtape import _core
-from dualtape._arguments import as_dlarray, as_given, check_argnums, is_nested, make_leaves, read_argnums, shape_of
+from dualtape._arguments import (
+    as_dlarray,
+    as_given,
+    check_argnums,
+    flatten_result,
+    is_nested,
+    make_leaves,
+    read_argnums,
+    shape_of,
+)
 from dualtape._core import GradientError, ShapeError, dlarray
 from dualtape.reverse import jacrev
 from dualtape.tree import Structure, check_same, flatten, unflatten
@@ -26,7 +35,7 @@ __all__ = ["jacfwd", "jvp", "linearize"]
 
 def push_pairs(fun: Callable[..., Any], pairs: Sequence[Any], level: int, directions: int) -> tuple[Any, Any]:
     """The value of `fun` on inputs paired at `level`, and its tangents, as trees."""
-    leaves, structure = flatten(fun(*pairs))
+    leaves, structure = flatten_result(fun(*pairs))
     values, tangents = [], []
     for leaf in leaves:
         value, tangent = _core.dual_parts(leaf, level)
@@ -117,9 +126,8 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...
             out = fun(*primals)
         else:
             leaves, inputs = make_leaves(scope, primals)
-            result = fun(*inputs)
-            ys, structure = flatten(result)
-            out = scope.outcome(result)
+            ys, structure = flatten_result(fun(*inputs))
+            out = scope.outcome(unflatten(structure, ys))
     finally:
         scope.close()
     if ys is None or any(_core.level_of(y) for y in ys):

@@ -18,6 +18,7 @@ from dualtape._arguments import (
     Argnums,
     as_given,
     check_argnums,
+    flatten_result,
     make_leaves,
     read_argnums,
     rebuild,
@@ -149,9 +150,8 @@ def vjp(fun: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tu
             leaves, argument = make_leaves(scope, primal)
             groups.append(leaves)
             inputs.append(argument)
-        result = fun(*inputs)
-        ys, structure = flatten(result)
-        out = scope.outcome(result)
+        ys, structure = flatten_result(fun(*inputs))
+        out = scope.outcome(unflatten(structure, ys))
     finally:
         scope.close()
     flat = [leaf for leaves in groups for leaf in leaves]
