@@ -167,7 +167,7 @@ def cases(quick: bool) -> list[Case]:
     from . import training_frameworks as frameworks
 
     bound = functools.partial
-    steps = 20 if quick else 1000
+    steps = 20 if quick else 4000
     one = [
         Competitor("dualtape loop", bound(dualtape, steps), "compiled", ours=True),
         Competitor("JAX scan", bound(frameworks.jax, steps), "compiled"),
