@@ -25,6 +25,7 @@ from steps import (
 )
 
 import dualtape as dt
+from dualtape.loops import _sweep
 
 # ---- where runs come from ---------------------------------------------------------------------------------------
 
@@ -362,3 +363,38 @@ def test_what_does_not_fit_is_refused_before_any_work() -> None:
         dt.sweep(lambda x, a, b, c: x * a, 1.0, iterations=1, over=large)
     with pytest.raises(MemoryError, match=r"loop: [\d,]{15,} bytes are needed for 1 runs"):
         dt.loop(lambda x: (x, x), 1.0, iterations=10**14, record_every=2)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_starts_that_only_put_numbers_in_their_places_need_no_trace(traced: bool, monkeypatch: Any) -> None:
+    if traced:
+        monkeypatch.setattr(_sweep, "placed_starts", lambda *_: None)
+    else:
+        monkeypatch.setattr(_sweep, "traced_starts", lambda *_: pytest.fail("it was traced"))
+    over = dt.points(a=np.linspace(-1.0, 1.0, 5), b=np.arange(10.0).reshape(5, 2).astype(np.float32))
+
+    def start(a: Any, b: Any) -> Any:
+        return {"x": a, "pair": (b, 0.5), "again": [a]}
+
+    runs = dt.sweep(lambda s: s | {"x": s["x"] * 2.0}, start, over=over, iterations=1)
+    np.testing.assert_array_equal(runs.state["x"], 2.0 * np.linspace(-1.0, 1.0, 5))
+    np.testing.assert_array_equal(runs.state["pair"][0], np.arange(10.0, dtype=np.float32).reshape(5, 2), strict=True)
+    np.testing.assert_array_equal(runs.state["pair"][1], np.full(5, 0.5), strict=True)
+    np.testing.assert_array_equal(runs.state["again"][0], np.linspace(-1.0, 1.0, 5))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda a: (a if a > 0 else -a, 0.0),
+        lambda a: (abs(a), 0.0),
+        lambda a: (np.maximum(a, -a), 0.0),
+        lambda a: (float(a) if float(a) > 0 else -float(a), 0.0),
+        lambda a: (-a if a in (-1.0, -0.5) else a, 0.0),
+        lambda a: (np.array([a, 0.0]).sum() ** 2 / max(abs(a), 1e-300), 0.0),
+    ],
+)
+def test_starts_that_compute_or_decide(start: Any) -> None:
+    over = dt.points(a=np.linspace(-1.0, 1.0, 5))
+    runs = dt.sweep(lambda s: (s[0], s[1]), start, over=over, iterations=1)
+    np.testing.assert_array_equal(runs.state[0], np.abs(np.linspace(-1.0, 1.0, 5)))

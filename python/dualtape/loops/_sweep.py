@@ -14,6 +14,7 @@ import numpy as np
 from dualtape import _core
 from dualtape._core import ShapeError, TraceError, dlarray, extractdata
 from dualtape._execution import execution_of
+from dualtape._purity import purity
 from dualtape.loops._checkpoint import Checkpoint
 from dualtape.loops._data import Data
 from dualtape.loops._drive import STOPS, Job, Meter, Progress, refuse_beyond
@@ -112,7 +113,7 @@ def starting_points(where: str, state: Any, columns: dict[str, Any], count: int)
         )
     used = list(names.wanted(columns))
     try:
-        return traced_starts(where, state, columns, used, count)
+        return placed_starts(where, state, columns, used, count) or traced_starts(where, state, columns, used, count)
     except TraceError:
         pass  # it takes numbers out of its arguments, so it is called for each run
     rows = [state(**{name: columns[name][run] for name in used}) for run in range(count)]
@@ -126,6 +127,35 @@ def starting_points(where: str, state: Any, columns: dict[str, Any], count: int)
         raise ShapeError(
             f"{where}: the starts of all runs must have the same shapes; check{location(state)}."
         ) from None
+
+
+class Place:
+    """Stands for a hyperparameter in a function of the start: it can be put somewhere, and nothing else."""
+
+    __slots__ = ("name",)
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"{self.name} can only be put in a place")
+
+    __array__ = __bool__ = __eq__ = __ne__ = _refuse
+
+
+def placed_starts(where: str, state: Any, columns: dict[str, Any], used: list[str], count: int) -> Any:
+    """The starts of a function that only puts hyperparameters and numbers in their places; None for any other."""
+    with purity(state, where):
+        try:
+            leaves, structure = flatten(state(**{name: Place(name) for name in used}))
+        except Exception:  # whatever it is, it will be met again
+            return None
+    if not all(type(leaf) is Place or type(leaf) is float for leaf in leaves):
+        return None
+    table = [columns[leaf.name].copy() if type(leaf) is Place else np.full(count, leaf) for leaf in leaves]
+    return unflatten(structure, [dlarray(column[0]) for column in table]), table, used
 
 
 def traced_starts(where: str, state: Any, columns: dict[str, Any], used: list[str], count: int) -> Any:
