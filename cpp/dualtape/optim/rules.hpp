@@ -122,26 +122,23 @@ struct adam_averages {
 };
 
 /// Adam (Kingma and Ba 2015, algorithm 1; PyTorch). With epsilon_hat, epsilon is added to the root before the
-/// correction of bias (the paper's last remark in section 2; TensorFlow): the same text with epsilon corrected too.
+/// correction of bias (the paper's last remark in section 2; TensorFlow). The root of that correction is taken out of
+/// the denominator, into what is the same for all parameters: the rate, and epsilon.
 struct adam : adam_averages {
   template <class S>
   struct Step {
-    S rate, take, sq_keep, sq_take, unroot, epsilon;
+    S rate, take, sq_keep, sq_take, epsilon;
   };
   template <class S>
   static Step<S> prepare(const hyper::adam<S>& h, const S& t, carry::adam<S>&) {
-    const S unroot = S(1) / sqrt(filled(h.sq_grad_decay, t));
-    return {h.learn_rate / filled(h.grad_decay, t),
-            S(1) - h.grad_decay,
-            h.sq_grad_decay,
-            S(1) - h.sq_grad_decay,
-            unroot,
-            select(h.epsilon_hat > S(0), h.epsilon * unroot, h.epsilon)};
+    const S root = sqrt(filled(h.sq_grad_decay, t));
+    return {h.learn_rate * root / filled(h.grad_decay, t), S(1) - h.grad_decay, h.sq_grad_decay, S(1) - h.sq_grad_decay,
+            select(h.epsilon_hat > S(0), h.epsilon, h.epsilon * root)};
   }
   template <class T>
   DUALTAPE_INLINE static void update(const Step<T>& s, T& p, const T& g, T& avg_g, T& avg_sqg) {
     average(s, g, avg_g, avg_sqg);
-    p = p - s.rate * avg_g / (sqrt(avg_sqg) * s.unroot + s.epsilon);
+    p = p - s.rate * avg_g / (sqrt(avg_sqg) + s.epsilon);
   }
 };
 
